@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -67,6 +68,19 @@ PARTS = {
     "half a streamed body": post("/upload", b"half", size=100),
     "half a chunk": post("/mirror", b"").replace(b"Content-Length: 0", CHUNKED) + b"5\r\nha",
 }
+
+HANDSHAKE = get(
+    "/talk", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """Return a frame of a websocket whose mask hides nothing."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xff" + size.to_bytes(8)
+    return bytes([first]) + length + bytes(4) + payload
+
 
 UNASKED = ("nothing", "half a line", "half of the headers")
 
@@ -138,15 +152,18 @@ class HTTPContract(ServerContract):
 
 
 class PatienceContract(HTTPContract):
-    """What holds for servers that disconnect clients which are too slow, or too many.
+    """What holds for servers that disconnect clients which are too slow, too many or too large, and
+    finish at a stop what has begun.
 
-    `slow` answers `late` when it may.
+    ``/mirror`` answers with the body that it gets; `slow` answers `late` when it may.
     """
 
     slow = "/slow"
     late = b"slow"
     answered: ClassVar[tuple[str, int]] = ('responses{status="2xx"}', 1)
     """The counter of answers, and its value after one of two requests."""
+    limits: ClassVar[dict[str, str]] = {}
+    """Options that have to be smaller than the memory for bodies."""
 
     @abstractmethod
     def wait_begun(self, task: Any) -> None:
@@ -155,6 +172,10 @@ class PatienceContract(HTTPContract):
     @abstractmethod
     def go_on(self, task: Any) -> None:
         """Let it go on."""
+
+    @abstractmethod
+    def memory(self, task: Any) -> Any:
+        """Return what limits the memory of requests together."""
 
     # -- helpers -----------------------------------------------------------------------------------
 
@@ -270,34 +291,11 @@ class PatienceContract(HTTPContract):
         ):
             pass
 
-
-class ApplicationContract(PatienceContract):
-    """What holds for servers of applications that clients send bodies to.
-
-    ``/mirror`` answers with the body that it gets; ``/upload`` reads a body; ``/endless`` streams a
-    part at once, and the rest when the task ends.
-    """
-
-    @abstractmethod
-    def memory(self, task: Any) -> Any:
-        """Return what limits the memory of requests together."""
-
-    # -- requests ----------------------------------------------------------------------------------
-
-    def test_pipelined_requests_are_answered_in_order(self) -> None:
-        """However many there are."""
-        with self.serving() as (_, task):
-            requests = [post("/mirror", b"<%d>" % number) for number in range(200)]
-            with self.client(task, b"".join(requests) + get("/", "Connection: close")) as client:
-                answers = rest(client).split(b"HTTP/1.1 200 OK\r\n")[1:]
-        bodies = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
-        assert bodies == [*(b"<%d>" % number for number in range(200)), self.body]
-
-    # -- limits ------------------------------------------------------------------------------------
+    # -- memory of bodies --------------------------------------------------------------------------
 
     def test_unfinished_bodies_have_a_limit_together(self) -> None:
         """``--PREFIX-max-memory``: the slowest get 503, and one line is logged."""
-        with self.serving(max_memory="1MiB", max_body="600KiB") as (service, task):
+        with self.serving(max_memory="1MiB", **self.limits) as (service, task):
             unfinished = post("/mirror", bytes(399_999), size=400_000)
             with contextlib.ExitStack() as stack, log_of(service) as log:
                 held = [stack.enter_context(self.client(task, unfinished)) for _ in range(12)]
@@ -311,15 +309,16 @@ class ApplicationContract(PatienceContract):
                     with contextlib.suppress(BlockingIOError):  # it waits for its answer
                         answers.append(client.recv(12))
                 assert set(answers) == {b"HTTP/1.1 503"}
-            self.wait_for_counter(task, "connections", 0)
+            self.wait_for(task, lambda: self.memory(task).taken == 0)
             told = [line for line in log.items if "take more than 1 MiB of memory" in line]
             assert len(told) == 1
-            assert self.memory(task).taken == 0
 
     def test_answered_requests_hold_no_memory(self) -> None:
         """One after the other, they may take more than the limit."""
-        limits = {"max_memory": "600KiB", "max_body": "600KiB"}
-        with self.serving(**limits) as (service, task), self.client(task) as client:
+        with (
+            self.serving(max_memory="600KiB", **self.limits) as (service, task),
+            self.client(task) as client,
+        ):
             for _ in range(5):
                 client.sendall(post("/mirror", bytes(500_000)))
                 assert read_answer(client)[2] == bytes(500_000)
@@ -338,6 +337,121 @@ class ApplicationContract(PatienceContract):
             status, headers, body = read_answer(client)
             assert (status, headers["connection"], body) == (200, "close", self.late)
             assert client.recv(1) == b""
+
+    def test_too_slow_request_is_cut_off_and_logged(self) -> None:
+        """A stop ends in time."""
+        with self.serving() as (service, task), log_of(service) as log:
+            task.seconds_to_stop = lambda: 0.0
+            with self.client(task, get(self.slow)) as client:
+                self.wait_begun(task)
+                service.shutdown()
+                assert rest(client) == b""
+                log.wait_for_line(r"(Requests|Connections) cut off, .*: 1")
+            with contextlib.suppress(LoopStoppedError):  # where it has been cancelled
+                self.go_on(task)
+
+    @pytest.mark.parametrize("served", [False, True], ids=["new", "served"])
+    @pytest.mark.parametrize("part", UNASKED)
+    def test_silent_client_does_not_delay_the_stop(
+        self, part: str, served: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has no longer than the grace for its first request."""
+        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", 0.0)
+        with self.serving() as (service, task), log_of(service) as log, self.client(task) as client:
+            if served:
+                self.ask(client)
+            client.sendall(PARTS[part])
+            self.ask_at(task.bound_addrs[0])  # so the other has been accepted and read
+            service.shutdown()
+            assert rest(client) == b""
+            assert service.join(WAIT)
+            assert not any("cut off" in line for line in log.items)
+
+
+class ApplicationContract(PatienceContract):
+    """What holds for servers of applications, beside that.
+
+    ``/upload`` reads a body; ``/endless`` streams a part at once, and the rest when the task ends;
+    ``/talk`` is a websocket that gives back what it gets; there is no ``/missing``.
+    """
+
+    limits: ClassVar[dict[str, str]] = {"max_body": "600KiB"}
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def test_pipelined_requests_are_answered_in_order(self) -> None:
+        """However many there are."""
+        with self.serving() as (_, task):
+            requests = [post("/mirror", b"<%d>" % number) for number in range(200)]
+            with self.client(task, b"".join(requests) + get("/", "Connection: close")) as client:
+                answers = rest(client).split(b"HTTP/1.1 200 OK\r\n")[1:]
+        bodies = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
+        assert bodies == [*(b"<%d>" % number for number in range(200)), self.body]
+
+    def test_requests_are_counted_timed_and_in_flight(self) -> None:
+        """By the class of their status."""
+        with self.serving() as (service, task), self.client(task, get(self.slow)) as busy:
+            self.wait_begun(task)
+            with self.client(task, get("/missing", "Connection: close")) as other:
+                assert rest(other).startswith(b"HTTP/1.1 404")
+            self.wait_for_counter(task, "in_flight", 1)
+            self.go_on(task)
+            assert read_answer(busy)[2] == self.late
+            self.wait_for_counter(task, "in_flight", 0)
+            counted = ("requests", 'responses{status="2xx"}', 'responses{status="4xx"}')
+            read = service.getCounter
+            assert [read(f"{task.name}.{name}") for name in counted] == [2, 1, 1]
+            assert read(f"{task.name}.request_duration_ms.count.60") == 2
+            assert read(f"{task.name}.connections") == 1
+
+    # -- memory of websockets ----------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("parts", "tls"), [(1, False), (3, True)])
+    def test_unfinished_messages_have_a_limit_together(
+        self, parts: int, tls: bool, pem: str
+    ) -> None:
+        """Those of websockets, too: the slowest are closed, and one line is logged."""
+        size = 300_000
+        limits = {"max_memory": "1MiB", **self.limits, **({"tls_cert": pem} if tls else {})}
+        with self.serving(**limits) as (service, task), log_of(service) as log:
+            requests = self.memory(task)
+            with contextlib.ExitStack() as stack:
+                held: list[socket.socket] = []
+                for _ in range(8):
+                    client: socket.socket = stack.enter_context(self.client(task))
+                    held.append(stack.enter_context(over_tls(client)) if tls else client)
+                    held[-1].sendall(HANDSHAKE)
+                    assert read_answer(held[-1])[0] == 101
+                    part = bytes(size // parts)
+                    for number in range(parts - 1):
+                        held[-1].sendall(frame(0 if number else 2, part))
+                    held[-1].sendall(frame(0x80 if parts > 1 else 0x82, part)[:-1])
+                self.wait_for_counter(task, "bodies_refused", 5)
+                assert size < requests.taken <= 2**20
+                (client, *_), _, _ = select.select(held, [], [], WAIT)
+                head = client.recv(2)
+                assert (head[0], client.recv(head[1])[:2]) == (0x88, (1009).to_bytes(2))
+            self.wait_for(task, lambda: requests.taken == 0)
+            told = [line for line in log.items if "take more than 1 MiB of memory" in line]
+            assert len(told) == 1
+
+    def test_answered_messages_hold_no_memory(self) -> None:
+        """One after the other, they may take more than the limit."""
+        size = 300_000
+        with (
+            self.serving(max_memory="1MiB", **self.limits) as (service, task),
+            self.client(task, HANDSHAKE) as client,
+        ):
+            assert read_answer(client)[0] == 101
+            for _ in range(5):
+                client.sendall(frame(0x82, bytes(size)))
+                received = 0
+                while received < size + 10:
+                    received += len(client.recv(1 << 20))
+            self.wait_for(task, lambda: self.memory(task).taken == 0)
+            assert service.getCounter(f"{task.name}.bodies_refused") == 0
+
+    # -- stops -------------------------------------------------------------------------------------
 
     def test_request_right_after_the_stop_is_answered(
         self, monkeypatch: pytest.MonkeyPatch
@@ -416,33 +530,6 @@ class ApplicationContract(PatienceContract):
                     client.sendall(get())
                 status, headers, _ = read_answer(client)
                 assert (status, headers["connection"]) == (200, "close")
-
-    def test_too_slow_request_is_cut_off_and_logged(self) -> None:
-        """A stop ends in time."""
-        with self.serving() as (service, task), log_of(service) as log:
-            task.seconds_to_stop = lambda: 0.0
-            with self.client(task, get(self.slow)) as client:
-                self.wait_begun(task)
-                service.shutdown()
-                assert rest(client) == b""
-                log.wait_for_line(r"(Requests|Connections) cut off, .*: 1")
-            with contextlib.suppress(LoopStoppedError):  # where it has been cancelled
-                self.go_on(task)
-
-    @pytest.mark.parametrize("served", [False, True], ids=["new", "served"])
-    @pytest.mark.parametrize("part", UNASKED)
-    def test_silent_client_does_not_delay_the_stop(
-        self, part: str, served: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It has no longer than the grace for its first request."""
-        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", 0.0)
-        with self.serving() as (service, task), self.client(task) as client:
-            if served:
-                self.ask(client)
-            client.sendall(PARTS[part])
-            self.ask_at(task.bound_addrs[0])  # so the other has been accepted and read
-            service.shutdown()
-            assert rest(client) == b""
 
     def test_restarts_under_load_fail_no_request(self) -> None:
         """Over kept connections and new ones."""

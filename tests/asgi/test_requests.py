@@ -23,15 +23,6 @@ def raw(served: Served, sent: bytes) -> bytes:
         return rest(connection)
 
 
-def test_keep_alive_serves_many_requests_on_one_connection(serve: Any) -> None:
-    client = serve().client()
-    for _ in range(3):
-        client.request("POST", "/echo", body=b"abc")
-        response = client.getresponse()
-        assert (response.status, response.read()) == (200, b"abc")
-    client.close()
-
-
 H2C = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
 BODIES = {
     "length": b"Content-Length: 5\r\n\r\nhello",
@@ -58,10 +49,6 @@ def test_request_for_another_protocol_is_answered_whole(
         answer = rest(connection)
     bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200")[1:]]
     assert bodies == [b"" if body == "none" else b"hello", b"hello"]
-
-
-def test_streams_are_sent_part_by_part(serve: Any) -> None:
-    assert serve().get("/streamed") == (200, b"part 0\npart 1\npart 2\n")
 
 
 def test_http_1_0_is_answered_and_closed(serve: Any) -> None:
@@ -194,23 +181,6 @@ def test_exception_after_the_response_ends_no_connection(serve: Any) -> None:
     assert client.getresponse().read() == b"hello"
     assert client.sock is connection
     client.close()
-
-
-def test_requests_are_counted_timed_and_in_flight(serve: Any) -> None:
-    served = serve()
-    served.get("/")
-    served.get("/missing")
-    with served.connect() as connection:
-        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        served.wait_for(served.board.begun)
-        assert served.counter("requests") == 3
-        assert served.counter("in_flight") == 1
-        served.go_on()
-        assert rest(connection).endswith(b"slow")
-    assert served.counter('responses{status="2xx"}') == 2
-    assert served.counter('responses{status="4xx"}') == 1
-    assert served.counter("request_duration_ms.count.60") == 3
-    served.wait_for_counter("in_flight", 0)
 
 
 def test_client_that_goes_is_told_and_counted(serve: Any) -> None:

@@ -66,28 +66,6 @@ def opened(server: Served, path: str = "/", **headers: str) -> Iterator[Raw]:
             yield client
 
 
-def begin(client: Raw, size: int) -> None:
-    """Send a message but for its last byte."""
-    client.send(frame(BINARY, bytes(size))[:-1])
-
-
-def test_unfinished_messages_have_a_limit_together() -> None:
-    with served("--asgi-max-memory", "10MiB") as server, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(opened(server)) for _ in range(12)]
-        for client in clients:
-            begin(client, 2 * MIB)
-        server.wait_until(lambda: server.counter("bodies_refused") >= 7)
-        assert server.task._shared.requests.taken <= 10 * MIB
-        slowest, last = clients[0], clients[-1]
-        assert slowest.outcome() == [1009]
-        last.send(b"x" + frame(TEXT, b"how many"))
-        assert last.receive() == (TEXT, b"2 %d" % (2 * MIB + 8))
-        assert server.get("/") == (200, b"hello")
-        server.wait_until(lambda: 1009 in server.board.told)
-        assert 1009 in server.board.told
-    assert server.task._shared.requests.taken == 0
-
-
 def test_messages_that_wait_count_too() -> None:
     with served("--asgi-max-memory", "10MiB") as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(opened(server, "/later")) for _ in range(5)]

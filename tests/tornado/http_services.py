@@ -16,14 +16,10 @@ from sparts.vservice import VService
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
-from tests.http_contract import get
+from tests.http_contract import HANDSHAKE as HANDSHAKE
 from tests.http_contract import read_answer as read_answer
 
 WAIT = 30.0
-HANDSHAKE = get(
-    "/talk", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-)  # fmt: skip
 
 
 class Echo(RequestHandler):

@@ -19,7 +19,7 @@ from sparts.vservice import ServiceThread, VService
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.http_contract import PARTS, UNASKED
+from tests.http_contract import PARTS, UNASKED, frame
 from tests.tornado.http_services import (
     HANDSHAKE,
     WAIT,
@@ -43,9 +43,9 @@ def fresh() -> None:
 
 
 @contextlib.contextmanager
-def stopping(*argv: str, service_class: type[VService] = Service) -> Iterator[ServiceThread]:
+def stopping(*argv: str) -> Iterator[ServiceThread]:
     """A service that the block stops; it has to end in order, and soon."""
-    thread = make_service(service_class, *argv).startBG()
+    thread = make_service(Service, *argv).startBG()
     try:
         yield thread
     finally:
@@ -54,6 +54,15 @@ def stopping(*argv: str, service_class: type[VService] = Service) -> Iterator[Se
         thread.join(WAIT)
         assert not thread.is_alive()
     assert thread.status == 0
+
+
+@contextlib.contextmanager
+def websocket(service: VService) -> Iterator[socket.socket]:
+    """A raw websocket."""
+    with connected(service) as raw:
+        raw.sendall(HANDSHAKE)
+        assert read_answer(raw)[0] == 101
+        yield raw
 
 
 def told_to_stop(thread: ServiceThread) -> VService:
@@ -158,14 +167,6 @@ def test_body_during_the_stop_is_answered() -> None:
         assert read_answer(client)[2] == b"300000"
 
 
-def test_idle_connection_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.0)
-    with stopping() as thread, connected(thread.service) as client:
-        ask(client)
-        told_to_stop(thread)
-        assert client.recv(1) == b""
-
-
 def test_pipelined_requests_are_answered_up_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     with stopping() as thread, connected(thread.service) as client:
         client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -174,35 +175,6 @@ def test_pipelined_requests_are_answered_up_to_the_last(monkeypatch: pytest.Monk
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         Gate.go_on.set()
         assert read_answer(client)[1]["connection"] == "close"  # so the client sends it again
-
-
-def test_unread_answer_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
-    class Large(Http):
-        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-            from tornado.web import RequestHandler
-
-            class Zeros(RequestHandler):
-                async def get(self) -> None:
-                    for _ in range(200):
-                        self.write(bytes(1_000_000))
-                        await self.flush()
-
-            return [("/zeros", Zeros), *super().getApplicationConfig()]
-
-    Large.__name__ = "Http"
-
-    class LargeService(VService):
-        TASKS = [Large]
-
-    with (
-        stopping("--stop-timeout", "1500ms", service_class=LargeService) as thread,
-        connected(thread.service) as client,
-    ):
-        client.sendall(b"GET /zeros HTTP/1.1\r\nHost: x\r\n\r\n")
-        client.recv(1000)
-        thread.service.shutdown()
-        thread.join(WAIT)
-    assert "Requests cut off, which took too long to finish: 1" in caplog.text
 
 
 # -- websockets ------------------------------------------------------------------------------------
@@ -237,35 +209,28 @@ def test_a_websocket_whose_handler_fails_is_forgotten(monkeypatch: pytest.Monkey
         raise ValueError("a bug")
 
     monkeypatch.setattr(Talk, "open", fail)
-    with running(Service) as service, connected(service) as raw:
-        raw.sendall(HANDSHAKE)
-        assert read_answer(raw)[0] == 101
+    with running(Service) as service, websocket(service) as raw:
         assert raw.recv(1) == b""
         settle(service)
         assert service.getCounter("Http.connections") == 0
 
 
+GOING_AWAY = b"\x03\xe9"  # 1001
+
+
 def test_a_stop_closes_websockets_with_going_away() -> None:
-    with stopping() as thread, contextlib.ExitStack() as stack:
-        raw = stack.enter_context(connected(thread.service))
-        raw.sendall(HANDSHAKE)
-        assert read_answer(raw)[0] == 101
+    with stopping() as thread, websocket(thread.service) as raw:
         told_to_stop(thread)
-        assert raw.recv(4) == b"\x88\x02\x03\xe9"  # a close frame: 2 bytes, 1001
-        mask = b"\1\2\3\4"
-        raw.sendall(
-            b"\x88\x82" + mask + bytes(a ^ b for a, b in zip(b"\x03\xe9", mask, strict=False))
-        )
+        assert raw.recv(4) == b"\x88\x02" + GOING_AWAY
+        raw.sendall(frame(0x88, GOING_AWAY))
         assert raw.recv(1) == b""
     assert Talk.closed == [(1001, None)]
 
 
 def test_websocket_without_close_is_cut_off() -> None:
-    with stopping("--stop-timeout", "1300ms") as thread, connected(thread.service) as raw:
-        raw.sendall(HANDSHAKE)
-        assert read_answer(raw)[0] == 101
+    with stopping("--stop-timeout", "1300ms") as thread, websocket(thread.service) as raw:
         thread.service.shutdown()
-        assert raw.recv(4) == b"\x88\x02\x03\xe9"
+        assert raw.recv(4) == b"\x88\x02" + GOING_AWAY
         assert raw.recv(1) == b""
 
 

@@ -20,7 +20,6 @@ from sparts.tasks.tornado.console import client, commands, registry
 from sparts.tasks.tornado.console.client import NoAnswerError, client_of
 from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT, log_of
-from sparts.vservice import VService
 from sparts.vtask import VTask
 
 from tests.tornado.page_services import Database, Mailer, Report, busy
@@ -289,15 +288,6 @@ def test_unknown_or_ambiguous_name_is_refused() -> None:
 
 def test_service_that_shall_not_be_announced_is_not(folder: Path) -> None:
     with running(service_of("StatusHTTPTask"), "--status-port", "0", "--no-status-announce"):
-        assert list(folder.iterdir()) == []
-
-
-class Other(VService):
-    """Has no status task, and so announces nothing."""
-
-
-def test_service_without_a_status_task_is_not_announced(folder: Path) -> None:
-    with running(Other):
         assert list(folder.iterdir()) == []
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import http.client
 import re
-import runpy
 import socket
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.errors import StartError, UsageError
-from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask
+from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import make_service, running, service_of
-from sparts.vservice import VService
 from sparts.vtask import SkipTask
 from tornado.web import RequestHandler
 
@@ -62,28 +59,6 @@ def test_http_example_answers_curl(example: str, tmp_path: Path) -> None:
     ]
 
 
-def test_port_of_service_class_counts_without_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    classes: dict[str, Any] = {}
-
-    def note(cls: type[VService], name: str | None = None) -> None:
-        classes["MyService"] = cls
-
-    monkeypatch.setattr(VService, "initFromCLI", classmethod(note))
-    runpy.run_path(str(EXAMPLES / "http_by_class.py"), run_name="__main__")
-    service_class = classes["MyService"]
-    assert make_service(service_class).options.http_port == 8000
-    assert make_service(service_class, "--http-port", "81").options.http_port == 81
-
-
-def test_loop_comes_along_and_starts_before_the_server() -> None:
-    class Service(VService):
-        TASKS = ["TornadoHTTPTask"]
-        DEFAULT_HOST = "127.0.0.1"
-
-    with running(Service) as service:
-        assert [type(task) for task in service.tasks] == [TornadoIOLoopTask, TornadoHTTPTask]
-
-
 def test_start_that_fails_closes_what_it_had_opened() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = socket.create_server(("127.0.0.1", 0))
@@ -121,10 +96,6 @@ def test_server_and_addresses_are_there_in_inittask() -> None:
     with running(service_of(Early)) as service:
         task = service.requireTask(Early)
         assert task.early == (task.server, task.application, task.bound_addrs, task.bound_v4_addrs)
-        for host in ("127.0.0.1", "[::1]"):
-            address = f"http://{host}:{task.bound_addrs[0][1]}/"
-            with urllib.request.urlopen(address, timeout=30) as answer:
-                assert answer.read() == b"Hello, world"
 
 
 @pytest.mark.parametrize("routes", [None, ("/", RequestHandler)], ids=["none", "one route"])

@@ -118,6 +118,18 @@ def test_client_that_reads_nothing_is_closed_in_time(
         assert server._timer is None
 
 
+def test_unread_answer_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        running(Service, "--stop-timeout", "1500ms") as service,
+        connected(service) as client,
+    ):
+        client.sendall(get("/parts"))
+        client.recv(1000)
+        service.shutdown()
+        assert service.join(WAIT)
+    assert "Requests cut off, which took too long to finish: 1" in caplog.text
+
+
 class LaterLoop:
     """A running loop whose clock is ahead by as much as a test says."""
 

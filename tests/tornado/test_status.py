@@ -44,14 +44,6 @@ def test_status_listens_on_its_own_loopback_port() -> None:
     assert (ns.status_host, ns.status_port, ns.status_sock) == ("127.0.0.1", 8081, None)
 
 
-def test_name_alone_adds_the_status_server() -> None:
-    with serving("TornadoHTTPTask", DEFAULT_HOST="127.0.0.1") as service:
-        port = service.requireTask("TornadoHTTPTask").bound_addrs[0][1]
-        assert Client(port).ask("/").text == "Hello, world"
-        assert Client(port).ask("/livez").status == 404
-        assert client_of(service).ask("/livez").status == 200
-
-
 # -- what every endpoint does ----------------------------------------------------------------------
 
 
@@ -237,13 +229,6 @@ def test_status_json_has_no_secrets() -> None:
     assert "Service.TornadoIOLoopTask" in told["threads"]
     assert told["uptime"] > 0
     assert "hunter2" not in text
-
-
-def test_stacks_tell_where_threads_and_coroutines_are() -> None:
-    with serving() as service:
-        text = client_of(service).ask("/stacks").text
-    assert "Thread Service lifecycle:\n" in text
-    assert "Coroutine Service.TornadoIOLoopTask main" in text
 
 
 # -- as configured ---------------------------------------------------------------------------------

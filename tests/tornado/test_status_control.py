@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sparts.options import option
 from sparts.states import ServiceStatus
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
@@ -81,33 +81,16 @@ def test_periodic_task_runs_now(service: Any, client: Client) -> None:
     assert client.act("run", {"task": "Report"}).json()["message"] == "Report runs now."
     assert service.requireTask(Report).ran.wait(WAIT)
     answer = client.act("run", {"task": "Idle"})
-    assert (answer.status, answer.json()["message"]) == (
-        400,
-        "Idle does not run when it is asked to.",
-    )
+    said = "Idle does not run when it is asked to."
+    assert (answer.status, answer.json()["message"]) == (400, said)
     assert client.act("run", {"task": "Nope"}).status == 404
 
 
-def test_shutdown_ends_the_service_in_order() -> None:
-    service = make_service(service_of("StatusHTTPTask"), "--status-port", "0", *CONTROL)
-    thread = service.startBG()
-    answer = client_of(service).act("shutdown")
-    assert answer.json() == {"ok": True, "message": "The service shuts down."}
-    thread.join(WAIT)
-    assert thread.status == 0
-
-
-def test_restart_makes_a_new_instance() -> None:
-    service = make_service(service_of("StatusHTTPTask"), "--status-port", "0", *CONTROL)
-    thread = service.startBG()
-    client = client_of(service)
+def test_restart_makes_a_new_instance(service: Any, client: Client) -> None:
     assert client.act("restart").status == 200
     service.join(WAIT)
     assert service.health.status is ServiceStatus.STOPPED
     assert client.ask("/livez").status == 200  # the new one, on the same socket
-    assert thread.service is not service
-    thread.service.shutdown()
-    thread.join(WAIT)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +198,8 @@ def test_token_may_change_and_empty_is_wrong(service: Any, client: Client) -> No
     assert client.act("verify").status == 401
     sent = "Bearer " + "grüße".encode().decode("latin-1")
     assert client.act("verify", Authorization=sent).status == 200
-    assert (
-        client.act("option", {"name": "status_token", "value": None}, Authorization=sent).status
-        == 200
-    )
+    none = {"name": "status_token", "value": None}
+    assert client.act("option", none, Authorization=sent).status == 200
     for given in ("Bearer ", "Bearer None", sent):
         assert client.act("verify", Authorization=given).status == 401
 

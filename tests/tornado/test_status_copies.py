@@ -54,14 +54,10 @@ class Copies(ServiceProcess):
     def __init__(self, folder: Path) -> None:
         (folder / "service.py").write_text(SERVICE)
         words = (
-            "--drain-time",
-            "100ms",
-            "--processes",
-            "2",
-            "--status-port",
-            "0",
-            "--http-port",
-            "0",
+            "--drain-time=100ms",
+            "--processes=2",
+            "--status-port=0",
+            "--http-port=0",
             *CONTROL,
         )
         environment = {"SPARTS_RUNTIME_DIR": str(folder / "run")}

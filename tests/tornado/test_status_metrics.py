@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-import prometheus_client
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -216,17 +215,6 @@ def test_names_equal_once_valid_lose_nothing() -> None:
     assert value(found, "sparts_a_b_total", task="Odd") == 0
     assert value(found, "sparts_Odd_a_b_total", task="Odd") == 2
     assert value(found, "sparts_1st", task="Odd") == 0
-
-
-def test_values_of_prometheus_client_are_served_too() -> None:
-    mine = prometheus_client.Gauge("acme_things", "Things of the application.")
-    try:
-        mine.set(7)
-        with serving() as service:
-            text = client_of(service).ask("/metrics").text
-    finally:
-        prometheus_client.REGISTRY.unregister(mine)
-    assert "acme_things 7.0\n" in text
 
 
 class Stuck(VTask):

@@ -57,13 +57,15 @@ class Told:
         self.out: list[Any] = []
         self.err: list[Any] = []
         self.ends: Pieces = queue.SimpleQueue()
+        self.ready = threading.Event()
+
+    def take(self, _: object, data: Any) -> None:
+        self.out.append(data)
+        self.ready.set()
 
     def callbacks(self) -> dict[str, Any]:
-        return {
-            "on_stdout": lambda transport, data: self.out.append(data),
-            "on_stderr": lambda transport, data: self.err.append(data),
-            "on_exit": self.ends.put,
-        }
+        note: Any = lambda _, data: self.err.append(data)  # noqa: E731
+        return {"on_stdout": self.take, "on_stderr": note, "on_exit": self.ends.put}
 
     def end(self) -> Any:
         reason = self.ends.get(timeout=WAIT)
@@ -75,19 +77,15 @@ class Told:
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
 def test_thousand_short_children_end_once_each(kind: str) -> None:
-    rounds = 3 if kind == "epoll" else 1
     ends: Pieces = queue.SimpleQueue()
     with commands("--twisted-reactor", kind) as task:
         before = descriptors()
-        for number in range(1, rounds + 1):
-            started = [task.run(["true"], on_exit=ends.put) for _ in range(1000)]
-            for _ in started:
-                assert ends.get(timeout=WAIT).check(ProcessDone)
-            assert all(command.result(WAIT).returncode == 0 for command in started)
-            assert (task.started(), task.finished()) == (1000 * number, 1000 * number)
-            assert ends.empty()
-            assert not task.n_running()
-            assert descriptors() == before
+        started = [task.run(["true"], on_exit=ends.put) for _ in range(1000)]
+        for _ in started:
+            assert ends.get(timeout=WAIT).check(ProcessDone)
+        assert all(command.result(WAIT).returncode == 0 for command in started)
+        assert (task.started(), task.finished(), task.n_running()) == (1000, 1000, 0)
+        assert descriptors() == before
         assert children() == []
     assert ends.empty()
 
@@ -96,16 +94,14 @@ def test_finished_counts_before_on_exit() -> None:
     seen: list[tuple[float, bool]] = []
     with commands() as task:
         for number in range(1, 6):
-            gate = threading.Event()
-            command: list[Any] = []
+            given: Pieces = queue.SimpleQueue()
 
-            def note(_: object, gate: Any = gate, command: Any = command) -> None:
-                assert gate.wait(WAIT)
-                seen.append((task.finished(), command[0].done()))
+            def note(_: object, given: Pieces = given) -> None:
+                seen.append((task.finished(), given.get(timeout=WAIT).done()))
 
-            command.append(task.run("true", on_exit=note))
-            gate.set()
-            command[0].result(WAIT)
+            command = task.run("true", on_exit=note)
+            given.put(command)
+            command.result(WAIT)
             assert seen[-1] == (number, False)
 
 
@@ -166,7 +162,7 @@ def test_what_cannot_be_started_is_told_too(settings: Any, error: Any) -> None:
         assert descriptors() == before
 
 
-def test_missing_command_or_user_is_an_error() -> None:
+def test_wrong_use_is_an_error_of_the_caller() -> None:
     with commands() as task:
         wrong: Any
         for wrong in ("", []):
@@ -176,6 +172,11 @@ def test_missing_command_or_user_is_an_error() -> None:
             task.run("true", user="nobody-of-that-name")
         with pytest.raises(ValueError, match="stdin is"):
             task.run("true", stdin=7)
+        with pytest.raises(ValueError, match="stdin or input"):
+            task.run("cat", stdin=subprocess.DEVNULL, input=b"x")
+        for wrong in ({"encoding": "no-such"}, {"encoding": "utf-8", "errors": "no-such"}):
+            with pytest.raises(LookupError):
+                task.run("true", print, **wrong)
         assert not task.started()
 
 
@@ -283,31 +284,21 @@ def test_all_output_comes_before_the_end() -> None:
             assert len(told.out) == 20000
 
 
-def test_exception_in_callback_is_logged_and_ends_nothing() -> None:
-    def broken(*_: object) -> None:
-        raise ValueError("no")
-
-    with commands() as task, log_of(task.service) as log:
-        done = task.run("echo one", broken, broken, broken).result(WAIT)
-        assert done.returncode == 0
-        assert task.n_callback_errors() == 2
-        assert sum("Error in a callback" in line for line in log.items) == 2
-        assert run(task, "echo two").out == [b"two"]
-
-
 class Own(BaseException):
     """An exception that is no Exception."""
 
 
-@pytest.mark.parametrize("error", [GeneratorExit, CancelledError, asyncio.CancelledError, Own])
-def test_no_exception_of_callback_holds_up_end(error: type[BaseException]) -> None:
+@pytest.mark.parametrize(
+    "error", [ValueError, GeneratorExit, CancelledError, asyncio.CancelledError, Own]
+)
+def test_exception_in_callback_is_logged_and_ends_nothing(error: type[BaseException]) -> None:
     def broken(*_: object) -> None:
         raise error
 
-    with commands() as task:
-        done = task.run("seq 1000", broken, broken, broken).result(WAIT)
-        assert done.returncode == 0
+    with commands() as task, log_of(task.service) as log:
+        assert task.run("seq 1000", broken, broken, broken).result(WAIT).returncode == 0
         assert task.n_callback_errors() == 1001
+        assert sum("Error in a callback" in line for line in log.items) == 1001
         assert task.run("echo two").result(WAIT).stdout == b"two\n"
 
 
@@ -358,18 +349,6 @@ def test_kept_text_is_cut_between_characters() -> None:
         assert done.result(WAIT).stdout == "\xfc\xfcn"
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"encoding": "no-such"}, {"encoding": "utf-8", "errors": "no-such"}, {"encoding": "hex"}],
-)
-@pytest.mark.parametrize("on_stdout", [None, print])
-def test_unknown_encoding_is_an_error_of_the_caller(settings: Any, on_stdout: Any) -> None:
-    with commands() as task:
-        with pytest.raises(LookupError):
-            task.run("true", on_stdout, **settings)
-        assert not task.started()
-
-
 def test_command_may_be_bytes_or_a_path() -> None:
     with commands() as task:
         failed = task.run([b"sh", b"-c", b"exit 3"]).exception(WAIT)
@@ -380,11 +359,6 @@ def test_command_may_be_bytes_or_a_path() -> None:
         assert task.run(b"echo one").result(WAIT).stdout == b"one\n"
         assert task.run(Path("/bin/true")).result(WAIT).returncode == 0
         assert task.started() == task.finished()
-
-
-def test_input_beside_another_standard_input_is_refused() -> None:
-    with commands() as task, pytest.raises(ValueError, match="stdin or input"):
-        task.run("cat", stdin=subprocess.DEVNULL, input=b"x")
 
 
 def test_whatever_goes_wrong_at_end_ends_future(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,22 +373,25 @@ def test_whatever_goes_wrong_at_end_ends_future(monkeypatch: pytest.MonkeyPatch)
         assert isinstance(told.end(), ProcessDone)
 
 
-def test_command_takes_signals_from_any_thread() -> None:
+@pytest.mark.parametrize("by_transport", [False, True])
+def test_group_of_command_takes_signals_from_any_thread(by_transport: bool) -> None:
     with commands() as task:
-        command, ends = start_ready(task, "trap 'exit 9' TERM; echo ready; sleep 1000 & wait")
-        assert command.pid is not None
+        command, told = start_ready(task, "trap 'exit 9' TERM; echo ready; sleep 1000 & wait")
         assert command.pid in children()
         assert list(task.outstanding.items()) == [(command, 10.0)]
-        command.signalProcess("TERM")
-        assert ends.get(timeout=WAIT).value.exitCode == 9
+        if by_transport:
+            assert command.transport.pid == command.pid
+            task.loop_task.call(command.transport.signalProcess, "TERM").result(WAIT)
+        else:
+            command.signalProcess("TERM")
+        assert told.end().exitCode == 9
         assert command.exception(WAIT).returncode == 9
         assert task.outstanding == {}
-        with pytest.raises(ProcessExitedAlready):
-            command.signalProcess("TERM")
         missing = task.run("/no/such/program")
         assert missing.pid is None
-        with pytest.raises(ProcessExitedAlready):
-            missing.signalProcess("TERM")
+        for ended in (command, missing):
+            with pytest.raises(ProcessExitedAlready):
+                ended.signalProcess("TERM")
 
 
 def test_command_of_reactor_has_its_pid() -> None:
@@ -475,15 +452,13 @@ def test_standard_input_is_empty_or_given() -> None:
         plain.cancel()
 
 
-def test_it_gets_an_environment_and_a_directory(tmp_path: Path) -> None:
+def test_it_gets_an_environment_and_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INHERITED", "yes")
     with commands() as task:
-        done = task.run("env", env={"ONLY": "this"}).result(WAIT)
-        assert done.stdout == b"ONLY=this\n"
-        os.environ["INHERITED"] = "yes"
-        try:
-            assert b"INHERITED=yes" in task.run("env").result(WAIT).stdout
-        finally:
-            del os.environ["INHERITED"]
+        assert task.run("env", env={"ONLY": "this"}).result(WAIT).stdout == b"ONLY=this\n"
+        assert b"INHERITED=yes" in task.run("env").result(WAIT).stdout
         done = task.run("pwd", cwd=tmp_path, encoding="utf-8").result(WAIT)
         assert done.stdout == f"{tmp_path.resolve()}\n"
 
@@ -512,19 +487,19 @@ def test_our_descriptors_and_signals_are_not_its() -> None:
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 100; done"
 
 
-def start_ready(task: CommandTask, text: str, **settings: Any) -> tuple[Any, Pieces]:
-    ready, ends = threading.Event(), queue.SimpleQueue[Any]()
-    command = task.run(["sh", "-c", text], lambda *_: ready.set(), None, ends.put, **settings)
-    assert ready.wait(WAIT)
-    return command, ends
+def start_ready(task: CommandTask, text: str, **settings: Any) -> tuple[Any, Told]:
+    told = Told()
+    command = task.run(["sh", "-c", text], **told.callbacks(), **settings)
+    assert told.ready.wait(WAIT)
+    return command, told
 
 
 def test_stop_ends_children_by_sigterm() -> None:
     with commands() as task:
         started = [start_ready(task, "trap 'exit 7' TERM; echo ready; sleep 100 & wait")
                    for _ in range(5)]  # fmt: skip
-    for command, ends in started:
-        assert ends.get_nowait().value.exitCode == 7
+    for command, told in started:
+        assert told.ends.get_nowait().value.exitCode == 7
         assert command.exception(0).returncode == 7
     assert task.started() == task.finished() == 5
     assert children() == []
@@ -603,19 +578,11 @@ def test_every_run_during_stop_is_refused_or_told() -> None:
 def test_cancelling_the_future_ends_the_command() -> None:
     with commands("--cmd-kill-timeout", "50ms") as task:
         for text in ("echo ready; sleep 1000", STUBBORN):
-            command, ends = start_ready(task, text)
+            command, told = start_ready(task, text)
             assert command.cancel()
-            assert ends.get(timeout=WAIT).value.signal in (signal.SIGTERM, signal.SIGKILL)
+            assert told.end().signal in (signal.SIGTERM, signal.SIGKILL)
             assert command.cancelled()
         assert task.started() == task.finished()
-
-
-def test_a_transport_sends_signals_to_the_group() -> None:
-    with commands() as task:
-        command, ends = start_ready(task, "trap 'exit 9' TERM; echo ready; sleep 1000 & wait")
-        task.loop_task.call(command.transport.signalProcess, "TERM").result(WAIT)
-        assert ends.get(timeout=WAIT).value.exitCode == 9
-        assert command.transport.pid > 0
 
 
 def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
@@ -627,18 +594,8 @@ def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
 
     with running_task(Commands) as task:
         reactor_task: Any = task.loop_task
-        told = Told()
-        ready = threading.Event()
-        callbacks = told.callbacks()
-
-        def note(_: object, line: bytes) -> None:
-            told.out.append(line)
-            ready.set()
-
-        callbacks["on_stdout"] = note
         text = "trap 'echo two; exit 4' TERM; echo one; sleep 1000 & wait"
-        command: Any = task.run(["sh", "-c", text], **callbacks)
-        assert ready.wait(WAIT)
+        command, told = start_ready(task, text)
         pending = reactor_task.call(Deferred)
         reactor_task.call(reactor_task.reactor.crash)
         assert isinstance(pending.exception(WAIT), LoopStoppedError)
@@ -653,12 +610,12 @@ def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
 def test_commands_of_a_failed_reactor_are_killed() -> None:
     thread = make_service(service_of(CommandTask)).startBG()
     task = thread.service.requireTask(CommandTask)
-    command, ends = start_ready(task, "echo ready; sleep 1000")
+    command, told = start_ready(task, "echo ready; sleep 1000")
     reactor_task: Any = task.loop_task
     reactor_task.call(reactor_task.reactor.crash)
     with pytest.raises(TaskFailedError, match="The reactor ended by itself"):
         thread.join(WAIT)
-    assert ends.get_nowait().value.signal == signal.SIGKILL
+    assert told.ends.get_nowait().value.signal == signal.SIGKILL
     assert command.exception(0).returncode == -signal.SIGKILL
     assert children() == []
 

@@ -174,37 +174,23 @@ def test_reactor_stop_ends_the_service_in_order() -> None:
     assert stopped == ["True", "True"]
 
 
-def run_script(tmp_path: Path, text: str) -> tuple[int, str]:
-    script = tmp_path / "script.py"
-    script.write_text(text)
-    return run_to_end([sys.executable, "-X", "dev", str(script)], cwd=tmp_path)
+START = (
+    "from sparts.testing.running import service_of\n"
+    "from sparts.tasks.twisted import TwistedReactorTask\n"
+    "service_of(TwistedReactorTask).initFromCLI()"
+)
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
 def test_dry_run_leaves_nothing_of_its_reactor(kind: str, tmp_path: Path) -> None:
-    status, output = run_script(
-        tmp_path,
-        "import sys\n"
-        "from sparts.vservice import VService\n"
-        "from sparts.tasks.twisted import TwistedReactorTask\n"
-        "class Service(VService):\n"
-        "    TASKS = [TwistedReactorTask]\n"
-        f"sys.argv += ['--dryrun', '--twisted-reactor', '{kind}']\n"
-        "Service.initFromCLI()\n",
-    )
+    command = [sys.executable, "-X", "dev", "-c", START, "--dryrun", "--twisted-reactor", kind]
+    status, output = run_to_end(command, cwd=tmp_path)
     assert status == 0
     assert "Warning" not in output
 
 
 def test_reactor_that_was_installed_before_is_clear_error(tmp_path: Path) -> None:
-    status, output = run_script(
-        tmp_path,
-        "from twisted.internet import reactor\n"
-        "from sparts.vservice import VService\n"
-        "from sparts.tasks.twisted import TwistedReactorTask\n"
-        "class Service(VService):\n"
-        "    TASKS = [TwistedReactorTask]\n"
-        "Service.initFromCLI()\n",
-    )
+    script = f"from twisted.internet import reactor\n{START}"
+    status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
     assert status == 1
     assert "import sparts.tasks.twisted before anything that imports" in output

@@ -19,7 +19,7 @@ from sparts.tasks.twisted import (
 )
 from sparts.testing.conformance import check_task
 from sparts.testing.loops import WAIT
-from sparts.testing.running import ServiceFactory, make_service, running, running_task, service_of
+from sparts.testing.running import ServiceFactory, make_service, running_task, service_of
 from sparts.testing.waiting import log_of
 from twisted.application.internet import StreamServerEndpointService, TimerService
 from twisted.application.service import MultiService
@@ -27,6 +27,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
 from tests.processes import ServiceProcess
+
+ROOT = Path(__file__).parents[2]
 
 
 class Echo(Protocol):
@@ -40,9 +42,21 @@ class EchoTask(TwistedTask):
     """Echoes what it receives."""
 
     endpoint = "tcp:0:interface=127.0.0.1"
+    protocol: Any = Echo
 
     def make_factory(self) -> Any:
-        return Factory.forProtocol(Echo)
+        return Factory.forProtocol(self.protocol)
+
+
+def flood(size: int, **attributes: Any) -> type[EchoTask]:
+    """Return a task that sends so many bytes to each client."""
+
+    class Floods(Protocol):
+        def connectionMade(self) -> None:  # noqa: N802
+            transport: Any = self.transport
+            transport.write(b"x" * size)
+
+    return type("Flood", (EchoTask,), {"protocol": Floods, **attributes})
 
 
 def ask(address: Any, text: bytes = b"ping") -> None:
@@ -82,9 +96,8 @@ def test_a_unix_endpoint_is_served_and_removed(tmp_path: Path) -> None:
     class OnUnix(EchoTask):
         endpoint = f"unix:{tmp_path}/socket"
 
-    with running(service_of(OnUnix)) as service:
-        [address] = service.requireTask(OnUnix).bound_addrs
-        ask(address)
+    with running_task(OnUnix) as task:
+        ask(task.bound_addrs[0])
     assert list(tmp_path.glob("socket")) == []
 
 
@@ -108,19 +121,10 @@ def test_what_is_no_endpoint_is_wrong_use() -> None:
 
 @pytest.mark.parametrize("limit", ["25s", "1s"])
 def test_open_connections_end_after_their_data(limit: str) -> None:
-    class Floods(Protocol):
-        def connectionMade(self) -> None:  # noqa: N802
-            transport: Any = self.transport
-            transport.write(b"x" * 10_000_000)
-
-    class Flood(EchoTask):
-        def make_factory(self) -> Any:
-            return Factory.forProtocol(Floods)
-
-    with running(service_of(Flood), "--stop-timeout", limit) as service:
-        connection = socket.create_connection(service.requireTask(Flood).bound_addrs[0], WAIT)
+    with running_task(flood(10_000_000), "--stop-timeout", limit) as task:
+        connection = socket.create_connection(task.bound_addrs[0], WAIT)
         connection.recv(1, socket.MSG_PEEK)
-        service.shutdown()
+        task.service.shutdown()
         with connection:
             received = 0
             while data := connection.recv(1 << 20):
@@ -129,52 +133,28 @@ def test_open_connections_end_after_their_data(limit: str) -> None:
 
 
 def test_client_without_reading_is_cut_off() -> None:
-    class Floods(Protocol):
-        def connectionMade(self) -> None:  # noqa: N802
-            transport: Any = self.transport
-            transport.write(b"x" * 50_000_000)
-
-    class Flood(EchoTask):
-        def make_factory(self) -> Any:
-            return Factory.forProtocol(Floods)
-
-        def seconds_to_stop(self) -> float:
-            return 0.0
-
-    service = make_service(service_of(Flood), "--stop-timeout", "1h")
-    thread = service.startBG()
-    with (
-        log_of(service) as log,
-        socket.create_connection(service.requireTask(Flood).bound_addrs[0], WAIT) as connection,
-    ):
-        connection.recv(1, socket.MSG_PEEK)
-        service.shutdown()
-        thread.join()
-    assert thread.status == 0
-    assert "WARNING:Service.Flood:Connections cut off, which took too long: 1" in log.items
+    task_type = flood(50_000_000, seconds_to_stop=lambda _: 0.0)
+    with running_task(task_type, "--stop-timeout", "1h") as task, log_of(task.service) as log:
+        with socket.create_connection(task.bound_addrs[0], WAIT) as connection:
+            connection.recv(1, socket.MSG_PEEK)
+            task.service.shutdown()
+            assert task.service.join(WAIT)
+        log.wait_for_line("WARNING:Service.Flood:Connections cut off, which took too long: 1")
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
 def test_endpoint_is_served_although_super_is_not_called(kind: str) -> None:
-    class Plain(EchoTask):
-        def start_in_loop(self) -> None:
-            self.own = True
+    def plain(task: Any) -> None:
+        task.own = True
 
-    class Async(EchoTask):
-        async def start_in_loop(self) -> None:
-            self.own = True
+    async def asynchronous(task: Any) -> None:
+        task.own = True
 
-    with running(service_of({"plain": Plain, "async": Async}[kind])) as service:
-        task: Any = service.tasks[-1]
+    start = plain if kind == "plain" else asynchronous
+    own: Any = type("Own", (EchoTask,), {"start_in_loop": start})
+    with running_task(own) as task:
         assert task.own
-        with socket.create_connection(task.bound_addrs[0], WAIT) as connection:
-            connection.sendall(b"x")
-            assert connection.recv(1) == b"x"
-
-
-@pytest.mark.parametrize("task", [EchoTask])
-def test_task_with_endpoint_does_what_every_task_must(task: Any) -> None:
-    check_task(task)
+        ask(task.bound_addrs[0])
 
 
 # -- isDoneWithReactor -----------------------------------------------------------------------------
@@ -209,17 +189,12 @@ def test_reactor_runs_until_task_is_done_with_it(kind: str) -> None:
 
 
 def test_data_or_calls_ask_the_reactor_again() -> None:
+    class Tells(Protocol):
+        def dataReceived(self, data: bytes) -> None:  # noqa: N802
+            UntilTold.told = True
+
     class UntilTold(EchoTask):
-        told = False
-
-        def make_factory(self) -> Any:
-            task = self
-
-            class Tells(Protocol):
-                def dataReceived(self, data: bytes) -> None:  # noqa: N802
-                    task.told = True
-
-            return Factory.forProtocol(Tells)
+        protocol, told = Tells, False
 
         def isDoneWithReactor(self) -> bool:  # noqa: N802
             asked.set()
@@ -227,7 +202,7 @@ def test_data_or_calls_ask_the_reactor_again() -> None:
 
     for kind in ("epoll", "asyncio"):
         for way in ("data", "thread"):
-            asked = threading.Event()
+            asked, UntilTold.told = threading.Event(), False
             with (
                 running_task(UntilTold, "--twisted-reactor", kind) as task,
                 socket.create_connection(task.bound_addrs[0], WAIT) as connection,
@@ -240,7 +215,7 @@ def test_data_or_calls_ask_the_reactor_again() -> None:
                     connection.sendall(b"done")
                     connection.recv(1)
                 else:
-                    task.told = True
+                    UntilTold.told = True
                     task.loop_task.call(int)
                     connection.recv(1)
 
@@ -257,27 +232,25 @@ def test_error_in_is_done_ends_with_1() -> None:
     assert thread.status == 1
 
 
+class Stubborn(TwistedTask):
+    """Never is done."""
+
+    def isDoneWithReactor(self) -> bool:  # noqa: N802
+        return False
+
+
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_endless_one_ends_at_the_deadline(kind: str, tmp_path: Path) -> None:
-    script = tmp_path / "service.py"
-    script.write_text(
-        "from sparts.vservice import VService\n"
-        "from sparts.tasks.twisted import TwistedTask\n"
-        "class Stubborn(TwistedTask):\n"
-        "    def isDoneWithReactor(self):\n"
-        "        return False\n"
-        "class MyService(VService):\n"
-        "    TASKS = [Stubborn]\n"
-        "MyService.initFromCLI()\n"
+def test_endless_one_ends_at_the_deadline(kind: str) -> None:
+    script = (
+        "from sparts.testing.running import service_of\n"
+        "from tests.twisted.test_twisted_task import Stubborn\n"
+        "service_of(Stubborn).initFromCLI()"
     )
-    command = [sys.executable, "-X", "dev", str(script), "--stop-timeout", "0.3s"]
-    with ServiceProcess([*command, "--twisted-reactor", kind], cwd=tmp_path) as process:
+    command = [sys.executable, "-X", "dev", "-c", script, "--stop-timeout", "0.3s"]
+    with ServiceProcess([*command, "--twisted-reactor", kind], cwd=ROOT) as process:
         process.read_until_started()
         assert process.stop() == 70
-        assert (
-            "Not stopped, although 0.3 s have passed: TwistedReactorTask, Stubborn"
-            in process.output
-        )
+        process.read_line("Not stopped, although 0.3 s have passed: TwistedReactorTask, Stubborn")
 
 
 # -- services --------------------------------------------------------------------------------------
@@ -297,8 +270,8 @@ class Services(TwistedServiceTask):
 
 
 def test_service_of_twisteds_runs_from_start_to_stop() -> None:
-    with running(service_of(Services)) as service:
-        task: Any = service.requireTask(Services)
+    services: Any = Services
+    with running_task(services) as task:
         assert task.ticked.wait(WAIT)
         port = task.loop_task.call(lambda: task.echo._waitingForPort.result.getHost().port)
         address = ("127.0.0.1", port.result(WAIT))
@@ -308,12 +281,9 @@ def test_service_of_twisteds_runs_from_start_to_stop() -> None:
         ask(address)
 
 
-def test_a_service_task_does_what_every_task_must() -> None:
-    check_task(Services)
-
-
-def test_a_reactor_task_does_what_every_task_must() -> None:
-    check_task(TwistedReactorTask)
+@pytest.mark.parametrize("task", [EchoTask, Services, TwistedReactorTask])
+def test_each_does_what_every_task_must(task: Any) -> None:
+    check_task(task)
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
@@ -343,13 +313,9 @@ def test_accepted_connections_send_without_delay(
         def connectionMade(self) -> None:  # noqa: N802
             made.put(self.transport.getTcpNoDelay())  # type: ignore[union-attr]
 
-    class Task(server):  # type: ignore[misc]
-        OPT_PREFIX = "nodelay"
-
-        def make_factory(self) -> Any:
-            return Factory.forProtocol(Telling)
-
+    factory = {"make_factory": lambda _: Factory.forProtocol(Telling), "OPT_PREFIX": "nodelay"}
+    Task = type("Task", (server,), factory)  # noqa: N806
     service = service_factory(service_of(Task))
-    address = service.requireTask(Task).bound_addrs[0]
+    address: Any = service.requireTask(Task).bound_addrs[0]
     with socket.create_connection(("127.0.0.1", address[1]), WAIT):
         assert made.get(timeout=WAIT)

@@ -25,6 +25,8 @@ class CountedRequest(Request):
     """A request whose body counts against the memory for those of all clients."""
 
     channel: Any
+    asked = False
+    """Whether its headers have come."""
     _received = 0
     _began = 0.0
     _refused = False
@@ -204,7 +206,7 @@ class GracefulChannel(HTTPChannel):
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802
         """Return whether another request may follow; called when one's headers have come."""
-        self._served = True
+        self._served = request.asked = True
         self.site.count()
         persistent = bool(super().checkPersistence(request, version))  # type: ignore[no-untyped-call]
         if self.site.ending:
@@ -220,7 +222,8 @@ class GracefulChannel(HTTPChannel):
     @property
     def busy(self) -> bool:
         """Whether a request is under way (and the connection has not become something else)."""
-        return self.open and bool(self.requests) and "connectionLost" not in vars(self)
+        begun = any(request.asked for request in self.requests)
+        return self.open and begun and "connectionLost" not in vars(self)
 
     @property
     def fresh(self) -> bool:
