@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,7 +22,8 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 def clock_at(text: str, zone: ZoneInfo = BERLIN) -> TurnableClock:
     """Make a clock that stands at a local time."""
-    return TurnableClock(date=datetime.fromisoformat(text).replace(tzinfo=zone).timestamp())
+    date = datetime.fromisoformat(text)
+    return TurnableClock(date=(date if date.tzinfo else date.replace(tzinfo=zone)).timestamp())
 
 
 def times(expression: str, start: str, count: int, zone: str = "Europe/Berlin") -> list[str]:
@@ -38,31 +39,22 @@ def times(expression: str, start: str, count: int, zone: str = "Europe/Berlin") 
     return found
 
 
-def test_every_five_minutes() -> None:
-    assert times("*/5 * * * *", "2026-06-01T11:57", 3) == [
-        "01 12:00 +0200", "01 12:05 +0200", "01 12:10 +0200",
-    ]  # fmt: skip
-
-
-def test_skipped_time_is_due_right_after() -> None:
-    assert times("30 2 * * *", "2026-03-28T12:00", 3) == [
-        "29 03:00 +0200", "30 02:30 +0200", "31 02:30 +0200",
-    ]  # fmt: skip
-
-
-def test_time_that_daylight_saving_repeats_is_due_once() -> None:
-    assert times("30 2 * * *", "2026-10-24T12:00", 3) == [
-        "25 02:30 +0200", "26 02:30 +0100", "27 02:30 +0100",
-    ]  # fmt: skip
-
-
-def test_frequent_runs_ignore_daylight_saving() -> None:
-    assert times("*/30 * * * *", "2026-03-29T01:15", 3) == [
-        "29 01:30 +0100", "29 03:00 +0200", "29 03:30 +0200",
-    ]  # fmt: skip
-    assert times("*/30 * * * *", "2026-10-25T01:45", 5) == [
-        "25 02:00 +0200", "25 02:30 +0200", "25 02:00 +0100", "25 02:30 +0100", "25 03:00 +0100",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("expression", "start", "wanted"),
+    [
+        ("*/5 * * * *", "2026-06-01T11:57", "01 12:00 +0200, 01 12:05 +0200, 01 12:10 +0200"),
+        # A time that is skipped is due right after, one that is repeated is due once.
+        ("30 2 * * *", "2026-03-28T12:00", "29 03:00 +0200, 30 02:30 +0200, 31 02:30 +0200"),
+        ("30 2 * * *", "2026-10-24T12:00", "25 02:30 +0200, 26 02:30 +0100, 27 02:30 +0100"),
+        # Frequent runs ignore daylight saving.
+        ("*/30 * * * *", "2026-03-29T01:15", "29 01:30 +0100, 29 03:00 +0200, 29 03:30 +0200"),
+        ("*/30 * * * *", "2026-10-25T01:45", "25 02:00 +0200, 25 02:30 +0200, 25 02:00 +0100"),
+        ("*/30 * * * *", "2026-10-25T02:15+0100", "25 02:30 +0100, 25 03:00 +0100"),
+    ],
+)
+def test_times_follow_daylight_saving(expression: str, start: str, wanted: str) -> None:
+    expected = wanted.split(", ")
+    assert times(expression, start, len(expected)) == expected
 
 
 def test_zone_decides_when_a_day_begins() -> None:
@@ -85,11 +77,13 @@ class Nightly(PeriodicTask):
         self.ran.put(datetime.fromtimestamp(self.clock.time(), BERLIN).strftime("%d %H:%M"))
 
 
-def test_task_runs_when_its_expression_says() -> None:
-    class Task(Nightly):
-        clock = clock_at("2026-06-01T00:30")
+def nightly(start: str = "2026-06-01T00:30", **attributes: Any) -> type[Nightly]:
+    """Make such a task, with a clock that stands at a local time."""
+    return type("Task", (Nightly,), {"clock": clock_at(start), **attributes})
 
-    with running_task(Task) as task:
+
+def test_task_runs_when_its_expression_says() -> None:
+    with running_task(nightly()) as task:
         for day in ("01", "02", "03"):
             [until] = task.clock.wait_for_waiters()
             assert until is not None
@@ -98,11 +92,9 @@ def test_task_runs_when_its_expression_says() -> None:
 
 
 def test_expression_and_zone_are_options() -> None:
-    class Task(Nightly):
-        clock = clock_at("2026-06-01T00:00:30", ZoneInfo("UTC"))
-
-    with running(service_of(Task), "--Task-cron", "*/5 * * * *", "--Task-timezone", "UTC"):
-        assert Task.clock.wait_for_waiters() == [Task.clock.monotonic() + 270]
+    argv = ("--Task-cron", "*/5 * * * *", "--Task-timezone", "UTC")
+    with running_task(nightly("2026-06-01T02:00:30"), *argv) as task:
+        assert task.clock.wait_for_waiters() == [task.clock.monotonic() + 270]
 
 
 def test_one_run_makes_up_for_passed_times() -> None:
@@ -151,20 +143,6 @@ def test_date_little_back_repeats_no_fixed_time() -> None:
     assert often.due() == pytest.approx(clock.monotonic() + 9 * 60)
 
 
-def test_waiting_task_follows_a_date_that_is_set() -> None:
-    class Task(Nightly):
-        clock = clock_at("2026-06-01T00:30")
-
-    with running_task(Task) as task:
-        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 7200)
-        Task.clock.set_date(Task.clock.time() + 3600)
-        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 3600)
-        Task.clock.set_date(Task.clock.time() + 60 * 86400)
-        assert task.ran.get(timeout=SOON) == "31 01:30"
-        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 3600)
-        assert (task.n_iterations(), task.n_missed()) == (1, 59)
-
-
 def test_waiting_coroutine_follows_a_date_that_is_set() -> None:
     class Task(AsyncPeriodicTask):
         CRON = "30 2 * * *"
@@ -193,24 +171,18 @@ def test_jitter_delays_cron_times_too() -> None:
     assert max(delays) <= 60
 
 
-@pytest.mark.parametrize("expression", ["", "*/x * * * *", "* * *", "61 * * * *", "0 0 31 2 *"])
-def test_invalid_expression_fails_the_start(expression: str) -> None:
-    class Task(Nightly):
-        CRON = expression or "nonsense"
-        clock = clock_at("2026-06-01T00:00")
-
-    with pytest.raises(OptionError, match=r"Task has the cron expression .*such as '\*/5"):
-        make_service(service_of(Task)).startBG()
+INVALID = [("CRON", text) for text in ("no", "*/x * * * *", "* * *", "61 * * * *", "0 0 31 2 *")]
+INVALID += [("TIMEZONE", text) for text in ("Europe/Atlantis", "../etc/passwd", "")]
+PROBLEMS = {
+    "CRON": r"Task has the cron expression .*such as '\*/5",
+    "TIMEZONE": "Task has the time zone",
+}
 
 
-@pytest.mark.parametrize("zone", ["Europe/Atlantis", "../etc/passwd", ""])
-def test_zone_that_is_none_fails_the_start(zone: str) -> None:
-    class Task(Nightly):
-        TIMEZONE = zone
-        clock = clock_at("2026-06-01T00:00")
-
-    with pytest.raises(OptionError, match="Task has the time zone"):
-        make_service(service_of(Task)).startBG()
+@pytest.mark.parametrize(("name", "value"), INVALID)
+def test_invalid_schedule_fails_the_start(name: str, value: str) -> None:
+    with pytest.raises(OptionError, match=PROBLEMS[name]):
+        make_service(service_of(nightly(**{name: value}))).startBG()
 
 
 @pytest.mark.parametrize("base", [PeriodicTask, AsyncPeriodicTask])
@@ -227,9 +199,6 @@ def test_invalid_schedule_is_refused_at_run_time(
 
 
 def test_missing_extra_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Task(Nightly):
-        clock = clock_at("2026-06-01T00:00")
-
     monkeypatch.setitem(sys.modules, "cronsim", None)
     with pytest.raises(UsageError, match=r"pip install 'sparts-core\[cron\]'"):
-        make_service(service_of(Task)).startBG()
+        make_service(service_of(nightly())).startBG()

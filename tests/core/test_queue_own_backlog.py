@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sparts.context import ExecuteContext
@@ -14,7 +14,7 @@ from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import make_service, running, running_task, service_of
 
-from tests.core.queue_tasks import SOON, Gated
+from tests.core.queue_tasks import SOON, Gated, variant
 
 
 class Remote(MemoryBacklog):
@@ -51,8 +51,10 @@ class OnBroker(Gated):
 
     DRAIN = False
 
+    KIND: ClassVar[type[Remote]] = Remote
+
     def make_backlog(self) -> Backlog:
-        return Remote(self.name, self.max_items, self.threads)
+        return self.KIND(self.name, self.max_items, self.threads)
 
     def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
         assert isinstance(self.queue, Remote)
@@ -101,11 +103,7 @@ def test_failing_burial_still_ends_the_future(caplog: pytest.LogCaptureFixture) 
         def bury(self, context: ExecuteContext, error: BaseException) -> None:
             raise OSError("no broker")
 
-    class OnBroken(OnBroker):
-        def make_backlog(self) -> Backlog:
-            return Broken(self.name, self.max_items, self.threads)
-
-    with running_task(OnBroken) as task:
+    with running_task(variant(OnBroker, KIND=Broken)) as task:
         task.gate.put(ValueError("no"))
         assert isinstance(task.submit("bad").exception(SOON), ValueError)
     assert "no broker" in caplog.text
@@ -118,12 +116,8 @@ def test_items_put_together_are_added_together() -> None:
         def put_many(self, items: Any, block: bool = True, timeout: float | None = None) -> None:
             batches.put((list(items), timeout))
 
-    class InBatches(OnBroker):
-        def make_backlog(self) -> Backlog:
-            return Batching(self.name, self.max_items, self.threads)
-
-    with running(service_of(InBatches)) as service:
-        service.requireTask(InBatches).put_many(range(3), timeout=5)
+    with running_task(variant(OnBroker, KIND=Batching)) as task:
+        task.put_many(range(3), timeout=5)
     assert batches.get() == ([0, 1, 2], 5)
 
 

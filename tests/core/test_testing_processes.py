@@ -37,7 +37,7 @@ class MyService(VService):
 def processes(tmp_path: Path) -> Iterator[ProcessFactory]:
     factory = ProcessFactory(tmp_path)
     yield factory
-    factory.close()  # those of a test that failed
+    factory.close()  # fails the test if one of them ends badly
 
 
 def test_class_runs_as_process_and_ends_in_order(processes: ProcessFactory) -> None:
@@ -50,7 +50,6 @@ def test_class_runs_as_process_and_ends_in_order(processes: ProcessFactory) -> N
     process.wait_for_notification("STOPPING=1")
     assert process.ended
     assert process.lines[-1] == "INFO:MyService:Instance shut down gracefully"
-    processes.close()
 
 
 def test_nth_line_of_kind_can_be_waited_for(processes: ProcessFactory) -> None:
@@ -59,7 +58,6 @@ def test_nth_line_of_kind_can_be_waited_for(processes: ProcessFactory) -> None:
         process.send(signal.SIGHUP)
         assert process.wait_for_line("Speaks:(Hello)$", count)[1] == "Hello"
     assert process.output.count("Speaks:Hello") == 3
-    processes.close()
 
 
 @pytest.mark.parametrize("form", ["script", "name", "command"])
@@ -77,7 +75,6 @@ def test_scripts_names_and_commands_run(
     process = processes(target, env={"PYTHONPATH": str(tmp_path)} if form == "name" else None)
     assert process.stop(signal.SIGINT) == 0
     assert "KeyboardInterrupt Received!" in process.output
-    processes.close()
 
 
 def test_class_within_function_cannot_run_and_is_told(processes: ProcessFactory) -> None:
@@ -97,7 +94,6 @@ def test_what_does_not_come_is_told_with_output(processes: ProcessFactory) -> No
         process.wait_for_line("no such line", timeout=SOON)
     assert str(caught.value).startswith("Waited 0.01 s for the line 'no such line'; it still runs.")
     assert "DEBUG:MyService:All tasks started" in str(caught.value)
-    processes.close()
 
 
 def test_ended_process_is_not_waited_for(processes: ProcessFactory) -> None:
@@ -108,7 +104,6 @@ def test_ended_process_is_not_waited_for(processes: ProcessFactory) -> None:
     assert "--no-such" in process.output
     with pytest.raises(AssertionError, match="ended with 2 before it got SIGTERM"):
         process.stop()
-    processes.close()
 
 
 def test_long_output_that_nobody_reads_holds_nothing_up(processes: ProcessFactory) -> None:
@@ -117,7 +112,6 @@ def test_long_output_that_nobody_reads_holds_nothing_up(processes: ProcessFactor
     assert process.wait() == 0
     assert len(process.lines) == 100001
     assert process.lines[-2:] == ["line 99999", "no end of line"]
-    processes.close()
 
 
 def test_factory_ends_all_and_reports_bad_ends(processes: ProcessFactory) -> None:
@@ -161,4 +155,3 @@ def test_processes_do_not_count_as_leftovers(processes: ProcessFactory) -> None:
     process = processes(MyService)
     assert before.find() == []
     assert process.stop() == 0
-    processes.close()

@@ -73,6 +73,12 @@ class MyService(VService):
     TASKS = [Waits, Echo]
 
 
+@pytest.fixture
+def service(service_factory: ServiceFactory) -> MyService:
+    """Give a service that runs."""
+    return service_factory(MyService)
+
+
 # -- the factory -----------------------------------------------------------------------------------
 
 
@@ -104,8 +110,9 @@ def test_several_services_are_stopped_the_last_one_first() -> None:
     assert ended == ["second", "first"]
 
 
-def test_stopped_service_is_not_stopped_again(service_factory: ServiceFactory) -> None:
-    service = service_factory(MyService)
+def test_stopped_service_is_not_stopped_again(
+    service: MyService, service_factory: ServiceFactory
+) -> None:
     service_factory.stop(service)
     assert service.health.ended.is_set()
 
@@ -208,8 +215,7 @@ def test_ending_thread_is_waited_for() -> None:
 # -- waiting ---------------------------------------------------------------------------------------
 
 
-def test_states_are_waited_for_as_they_come(service_factory: ServiceFactory) -> None:
-    service = service_factory(MyService)
+def test_states_are_waited_for_as_they_come(service: MyService) -> None:
     task = service.requireTask(Waits)
     wait_state(task, TaskState.ALIVE)
     warning = service.registerWarning("disk nearly full")
@@ -248,8 +254,7 @@ def test_stopped_task_is_seen_during_the_stop() -> None:
     factory.close()
 
 
-def test_several_wait_at_time_and_are_all_woken(service_factory: ServiceFactory) -> None:
-    service = service_factory(MyService)
+def test_several_wait_at_time_and_are_all_woken(service: MyService) -> None:
     seen: Recorder[str] = Recorder(service)
 
     def wait() -> None:
@@ -261,8 +266,7 @@ def test_several_wait_at_time_and_are_all_woken(service_factory: ServiceFactory)
         assert seen.wait(5) == ["WARNING"] * 5
 
 
-def test_missing_event_is_reported_with_the_state(service_factory: ServiceFactory) -> None:
-    service = service_factory(MyService)
+def test_missing_event_is_reported_with_the_state(service: MyService) -> None:
     task = service.requireTask(Echo)
     assert task.submit(1).result(30) == 1
     waits: dict[str, Callable[[], object]] = {
@@ -291,8 +295,7 @@ def _never() -> Any:
     return Future[int]()
 
 
-def test_ended_service_is_not_waited_for(service_factory: ServiceFactory) -> None:
-    service = service_factory(MyService)
+def test_ended_service_is_not_waited_for(service: MyService) -> None:
     service.shutdown()
     with pytest.raises(AssertionError, match="It ended, and did not come: Waits to be DONE"):
         wait_state(service.requireTask(Waits), TaskState.DONE)
@@ -300,8 +303,7 @@ def test_ended_service_is_not_waited_for(service_factory: ServiceFactory) -> Non
         wait_ready(service)
 
 
-def test_result_of_a_future_is_given_or_raised(service_factory: ServiceFactory) -> None:
-    service = service_factory(MyService)
+def test_result_of_a_future_is_given_or_raised(service: MyService) -> None:
     echo = service.requireTask(Echo)
     assert wait_for_result(echo.submit(7), "the echo", service) == 7
     broken = _never()
