@@ -54,6 +54,9 @@ def use(client: GeoClient) -> None:
 async def main() -> None:
     async with connect_async("http://localhost", Geo) as geo:
         reveal_type(await geo.call(Geo.distance, Point(0.0, 0.0), Point(0.0, 0.0)))
+        reveal_type(await geo.call(Geo.route, None))
+        reveal_type(geo.call(Geo.walk, 2))
+        reveal_type(geo.call(Geo.tick))
 """
 
 
@@ -69,6 +72,8 @@ def test_checkers_see_the_methods_of_the_class(tmp_path: Path) -> None:
     assert '"Geo" has no attribute "distanse"' in found
     assert 'Revealed type is "int"' in found.replace("builtins.", "")
     assert 'Revealed type is "float"' in found.replace("builtins.", "")
+    for shown in ("Route | None", "AsyncIterator[tests.rpc.geo.Point]", "AsyncIterator[int]"):
+        assert shown in found.replace("builtins.", "")
     assert "Found 2 errors" in found
 
 
@@ -90,6 +95,9 @@ async def calls(client: GeoClient) -> None:
         geo.half("x")
     async with connect_async("http://localhost", Geo) as waiting:
         assert_type(await waiting.call(Geo.half, 2), int)
+        assert_type(await waiting.call(Geo.route, None), Route | None)
+        assert_type(waiting.call(Geo.walk, 2), AsyncIterator[Point])
+        assert_type(waiting.call(Geo.tick), AsyncIterator[int])
     assert_type(client.proxy.half(2), int)
     assert_type(await client.async_proxy.call(Geo.half, 2), int)
 """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from sparts.calls import client_wrapper
 from sparts.rpc.clients import OutgoingCall, client_for
@@ -183,11 +183,33 @@ class AsyncProxy(_Proxy, Generic[T]):
         def __getattr__(self, name: str) -> Callable[..., Any]: ...
         async def __aenter__(self) -> AsyncProxy[T]: ...
 
+    @overload
+    def call(
+        self,
+        method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Awaitable[R]: ...
+    @overload
+    def call(  # type: ignore[overload-overlap]
+        self,
+        method: Callable[Concatenate[Any, P], Iterator[R] | AsyncIterator[R]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AsyncIterator[R]: ...
+    @overload
     def call(
         self, method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Awaitable[R]:
-        """Call a plain method of the class: ``await geo.call(Geo.distance, a, b)``."""
-        return cast("Awaitable[R]", getattr(self, cast("Any", method).__name__)(*args, **kwargs))
+    ) -> Awaitable[R]: ...
+    def call(self, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the class, such that type checkers know its types.
+
+        ``await geo.call(Geo.distance, a, b)``; a stream is an asynchronous iterator, as in
+        ``async for point in geo.call(Geo.walk, 10)``.
+        """
+        return getattr(self, method.__name__)(*args, **kwargs)
 
 
 def _function(caller: _Caller, method: Method, is_async: bool) -> Callable[..., Any]:
