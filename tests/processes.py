@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import heapq
+import linecache
 import os
 import re
 import select
@@ -128,16 +129,19 @@ def kept(act: Callable[[], object], rounds: int) -> tuple[dict[str, int], int]:
     """Do something several times, after it was done twice; return what stays in memory.
 
     That is: the classes of which there are as many objects more as rounds, and bytes a round. What
-    counters keep of each second does not count.
+    counters keep of each second does not count, nor do lines of sources that a warning of a slow
+    loop has read to show where it is.
     """
     tracemalloc.start()
     try:
         act(), act(), _objects()
         before = _objects()
+        linecache.clearcache()
         held = tracemalloc.get_traced_memory()[0]
         for _ in range(rounds):
             act()
         gc.collect()
+        linecache.clearcache()
         more = tracemalloc.get_traced_memory()[0]
         grown = _objects()
     finally:

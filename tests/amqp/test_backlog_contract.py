@@ -15,10 +15,10 @@ from sparts.tasks.amqp.link import Link
 from sparts.tasks.amqp.messages import Codec
 from sparts.tasks.amqp.topology import QueueLayout
 from sparts.tasks.backlog import Backlog
+from sparts.testing.async_backlogs import AsyncBacklogContract
 from sparts.testing.backlogs import BacklogContract
 
 from tests.amqp.rabbit import Rabbit
-from tests.core.async_backlog_contract import AsyncBacklogContract
 
 JSON = msgspec.json
 CODEC = Codec(JSON.encode, JSON.decode, JSON.encode, JSON.decode, 1 << 24)

@@ -11,9 +11,8 @@ from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.memory_backlog import MemoryBacklog
+from sparts.testing.async_backlogs import AsyncBacklogContract
 from sparts.testing.backlogs import BacklogContract
-
-from tests.core.async_backlog_contract import AsyncBacklogContract
 
 
 class TestMemory(BacklogContract):

@@ -3,7 +3,7 @@
 A `Backlog` holds the items of a queue task from when they are put in to when they are done. Write
 one by subclassing `Backlog` (or `AsyncBacklog`, whose workers are coroutines), return it from
 `sparts.tasks.queue.QueueTask.make_backlog`, and try it with
-`sparts.testing.backlogs.BacklogContract`.
+`sparts.testing.backlogs.BacklogContract` (or `sparts.testing.async_backlogs`).
 
 Who calls what:
 

@@ -46,7 +46,8 @@ class BacklogContract:
     """What holds for every backlog. Override `make`, and say what yours cannot.
 
     Each test makes its own backlog, whose items are those of the test alone. Its workers are
-    threads: to try one for coroutines, override `work` and `worker`.
+    threads. For one whose workers are coroutines there is
+    `sparts.testing.async_backlogs.AsyncBacklogContract`.
     """
 
     ORDERED: ClassVar[bool] = True

@@ -1,4 +1,13 @@
-"""Contract tests for backlogs whose workers are coroutines; see `sparts.testing.backlogs`."""
+"""Contract tests for backlogs whose workers are coroutines: `AsyncBacklogContract`.
+
+::
+
+    class TestMine(AsyncBacklogContract):
+        def make(self, maxsize=0):
+            return MyAsyncBacklog("Task", maxsize)
+"""
+
+# ruff: noqa: S101 - the assertions of tests
 
 from __future__ import annotations
 
@@ -24,13 +33,19 @@ __all__ = ["AsyncBacklogContract"]
 
 
 class AsyncBacklogContract(BacklogContract):
-    """What holds for every `AsyncBacklog`; `make` returns one. Its workers are coroutines."""
+    """What holds for every `AsyncBacklog`, whose workers are coroutines; `make` returns one.
+
+    The rest is as in `BacklogContract`.
+    """
+
+    loop: AsyncioLoopTask
+    """Where the backlog of a test lives."""
 
     @contextmanager
     def started(self, maxsize: int = 0) -> Iterator[Backlog]:
         """Make and start a backlog that lives on a loop of its own."""
         with running(service_of(AsyncioLoopTask)) as service:
-            self.loop: AsyncioLoopTask = service.requireTask(AsyncioLoopTask)
+            self.loop = service.requireTask(AsyncioLoopTask)
             with super().started(maxsize) as backlog:
                 yield backlog
 
