@@ -25,41 +25,22 @@ class Base(VTask):
         self.done = [*getattr(self, "done", []), "base"]
 
 
-class Forgetful(Base):
-    def initTask(self) -> None:  # noqa: N802
-        self.done = ["own"]
+def overriding(*bases: type[Any], calls: str = "") -> type[Any]:
+    """Derive a class whose initTask notes "own", after it has called that of its base, or not."""
+
+    def init_task(self: Any) -> None:
+        if calls == "super":
+            super(derived, self).initTask()
+        elif calls == "Base":
+            Base.initTask(self)
+        self.done = [*(self.done if calls else []), "own"]
+
+    derived: type[Any] = type("Derived", bases, {"initTask": init_task})
+    return derived
 
 
-class Careful(Base):
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.done.append("own")
-
-
-class Explicit(Base):
-    def initTask(self) -> None:  # noqa: N802
-        Base.initTask(self)
-        self.done.append("own")
-
-
-class Mixin:
-    def initTask(self) -> None:  # noqa: N802
-        self.done = ["mixin"]
-
-
-class Mixed(Mixin, Base):
-    """Takes the override from a class that is no task."""
-
-
-class Later(Forgetful):
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.done.append("later")
-
-
-class LaterForgetful(Careful):
-    def initTask(self) -> None:  # noqa: N802
-        self.done = ["later"]
+Forgetful = overriding(Base)
+Careful = overriding(Base, calls="super")
 
 
 @pytest.mark.parametrize(
@@ -68,10 +49,10 @@ class LaterForgetful(Careful):
         (Base, ["base"]),
         (Forgetful, ["own", "base"]),
         (Careful, ["base", "own"]),
-        (Explicit, ["base", "own"]),
-        (Mixed, ["mixin", "base"]),
-        (Later, ["own", "base", "later"]),
-        (LaterForgetful, ["later", "base"]),
+        (overriding(Base, calls="Base"), ["base", "own"]),
+        (type("Mixed", (overriding(object), Base), {}), ["own", "base"]),
+        (overriding(Forgetful, calls="super"), ["own", "base", "own"]),
+        (overriding(Careful), ["own", "base"]),
     ],
 )
 def test_work_of_the_base_is_done_once(task: type[Base], done: list[str]) -> None:

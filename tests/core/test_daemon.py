@@ -204,22 +204,15 @@ class Crashing(VTask):
 @root
 def test_user_and_groups_drop_in_every_thread(public_folder: Path) -> None:
     body = """
-from sparts.net.listeners import Listening
-class Listens(Listening, VTask):
-    DEFAULT_HOST = "127.0.0.1"
+import asyncio
+from sparts.tasks.asyncio_server import AsyncioServerTask
+class Listens(AsyncioServerTask):
     OPT_PREFIX = "l"
-    def initTask(self):
-        self.take_sockets()
-        self.log_started()
-    def _runloop(self):
-        self.stop_event.wait()
-    def join(self):
-        super().join()
-        self.close_sockets()
+    make_protocol = asyncio.Protocol
 class U(Listens):
     OPT_PREFIX = "u"
 class S(VService):
-    TASKS = [Listens, U]
+    TASKS = [Listens, U, Worker]
     def initService(self):
         self.hooks.register(self)
     @hookimpl(trylast=True)

@@ -70,15 +70,16 @@ def test_returning_directory_is_reported_and_watched(watched: Path, way: str) ->
             task.sees(("changed", "a", "2"))
 
 
-def test_moved_directory_is_reported(tmp_path: Path, way: str) -> None:
-    folder, other = tmp_path / "watched", tmp_path / "other"
-    folder.mkdir()
+@pytest.mark.parametrize("moved", ["one", "one/two/watched"])
+def test_directory_that_is_moved_is_reported(tmp_path: Path, way: str, moved: str) -> None:
+    folder, place, other = tmp_path / "one" / "two" / "watched", tmp_path / moved, tmp_path / "away"
+    folder.mkdir(parents=True)
     put(folder / "a", "1")
     with watching(folder, way) as task:
-        folder.rename(other)
+        place.rename(other)
         task.sees(("deleted", "a"), ("gone",))
-        put(other / "b", "1")
-        other.rename(folder)
+        put(other / folder.relative_to(place) / "b", "1")
+        other.rename(place)
         task.sees(("back",), ("created", "a"), ("created", "b"))
 
 

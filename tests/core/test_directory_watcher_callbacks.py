@@ -102,14 +102,11 @@ def test_exception_of_a_callback_ends_the_service(watched: Path, way: str) -> No
             super().onFileCreated(name, stat)
             raise ValueError("no disk")
 
-    def watch() -> None:
-        with watching(watched, way, Broken) as task:
-            put(watched / "a", "1")
-            task.sees(("created", "a"))
-            task.stop_event.wait(SOON)
-
-    with pytest.raises(TaskFailedError, match="no disk"):
-        watch()
+    failed = pytest.raises(TaskFailedError, match="no disk")
+    with failed, watching(watched, way, Broken) as task:
+        put(watched / "a", "1")
+        task.sees(("created", "a"))
+        task.stop_event.wait(SOON)
 
 
 def test_refused_initial_file_is_reported_again(watched: Path, way: str) -> None:

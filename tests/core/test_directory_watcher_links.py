@@ -118,18 +118,6 @@ def test_links_to_a_file_of_the_same_folder(watched: Path, way: str) -> None:
         assert set(found) == {("changed", name, "2") for name in ("real", "alias", "other")}
 
 
-def test_folder_further_up_is_renamed(tmp_path: Path, way: str) -> None:
-    above = tmp_path / "one" / "two"
-    above.mkdir(parents=True)
-    (above / "watched").mkdir()
-    put(above / "watched" / "a", "1")
-    with watching(above / "watched", way) as task:
-        (tmp_path / "one").rename(tmp_path / "away")
-        task.sees(("deleted", "a"), ("gone",))
-        (tmp_path / "away").rename(tmp_path / "one")
-        task.sees(("back",), ("created", "a"))
-
-
 def loop(folder: Path) -> None:
     (folder / "bad").symlink_to("bad")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +21,7 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.core.commands import SCRIPT, Done, sparts
 from tests.ecosystem.documentation import find_blocks, read_unit
-from tests.processes import captured
+from tests.processes import ServiceProcess, captured
 
 SERVICE = '''
 import os, sys
@@ -136,51 +138,29 @@ def test_secret_of_command_line_is_never_written(flag: str, tmp_path: Path) -> N
 
 def parse_as_systemd_does(command: str) -> list[str]:
     """Split a command line by the rules of systemd.syntax(7) that concern us."""
-    words, word, quoted, letters = [], "", False, iter(command)
-    started = False
-    for letter in letters:
-        if letter == "\\" and quoted:
-            following = next(letters)
-            word += {"n": "\n", "t": "\t"}.get(following, following)
-        elif letter == '"':
-            quoted, started = not quoted, True
-        elif letter == " " and not quoted:
-            words.append(word)
-            word, started = "", False
-        else:
-            assert quoted or letter not in "'\\", command
-            word += letter
-    if word or started:
-        words.append(word)
-    return [word.replace("$$", "$").replace("%%", "%") for word in words]
+    assert "'" not in re.sub(r'"([^"\\]|\\.)*"', "", command)
+    escapes = {"\\n": "\n", "$$": "$", "%%": "%"}
+    return [
+        re.sub(r"\\n|\$\$|%%", lambda found: escapes[found[0]], word)
+        for word in shlex.split(command)
+    ]
 
 
 @pytest.mark.needs("systemd")
 def test_socket_of_systemd_is_served(tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(SERVICE)
-    sock, notify = tmp_path / "web.sock", tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(notify))
-        command = ["systemd-socket-activate", "-l", str(sock), "--fdname=http"]
-        command += ["-E", f"NOTIFY_SOCKET={notify}", "-E", f"PATH={os.environ['PATH']}"]
-        with subprocess.Popen(
-            [*command, sys.executable, "web.py"],
-            cwd=tmp_path,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr is not None
-            assert "Listening on" in process.stderr.readline()
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(sock))  # starts it
-                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                while manager.recv(65536) != b"READY=1":
-                    pass
-                with client.makefile("rb") as answer:
-                    assert answer.read().endswith(b"Hello, world")
-            process.terminate()
-            assert f"TornadoHTTPTask Server Started on {sock}" in process.stderr.read()
-        assert process.returncode == 0
+    sock = tmp_path / "web.sock"
+    command = ["systemd-socket-activate", "-l", str(sock), "--fdname=http", sys.executable]
+    with ServiceProcess([*command, "web.py"], cwd=tmp_path) as process:
+        process.read_until("Listening on")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(sock))  # starts it
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            process.read_until_started()
+            with client.makefile("rb") as answer:
+                assert answer.read().endswith(b"Hello, world")
+        assert process.stop(signal.SIGTERM) == 0
+    assert f"TornadoHTTPTask Server Started on {sock}" in process.output
 
 
 def test_foreign_files_stay_and_ours_are_rewritten(tmp_path: Path) -> None:
