@@ -141,7 +141,7 @@ def parse_as_systemd_does(command: str) -> list[str]:
     assert "'" not in re.sub(r'"([^"\\]|\\.)*"', "", command)
     escapes = {"\\n": "\n", "$$": "$", "%%": "%"}
     return [
-        re.sub(r"\\n|\$\$|%%", lambda found: escapes[found[0]], word)
+        re.sub(r"\\n|[$%].?", lambda found: escapes[found[0]], word)  # alone, these are variables
         for word in shlex.split(command)
     ]
 
