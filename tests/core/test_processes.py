@@ -68,15 +68,6 @@ def test_single_task_moves_once_when_copies_are_replaced(tmp_path: Path) -> None
         assert len(re.findall("once in", service.output)) == 2
 
 
-def test_unknown_word_in_processes_attribute_is_wrong_use(tmp_path: Path) -> None:
-    body = "Once.PROCESSES = 'last'\nTASKS = [Once]"
-    with Copies(tmp_path, body) as service:
-        assert service.wait() == 2
-        assert re.search(
-            r"Once\.PROCESSES .*is 'last'\. It must be 'all' or 'first'", service.output
-        )
-
-
 @pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])
 def test_wrong_number_of_copies_is_refused(number: str, tmp_path: Path) -> None:
     with Copies(tmp_path, "class S(VService): pass", f"--processes={number}") as service:

@@ -18,7 +18,6 @@ from sparts.testing.distributions import make_distribution
 from tests.processes import captured, clean_environment
 
 ROOT = Path(__file__).parents[2]
-JUNK = ["Path('/tmp')", "b'/tmp'", "b'\\xff'", "None", "5", "['x']", "object()"]
 HOOKS = "from sparts.hookspecs import hookimpl\n\n@hookimpl\ndef sparts_service_change(): ...\n"
 
 
@@ -38,28 +37,28 @@ def rename(folder: Path, old: str, new: str) -> None:
 # -- sys.path --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("junk", JUNK)
-def test_what_is_no_text_on_path_is_ignored(junk: str, tmp_path: Path) -> None:
-    make_distribution(
-        tmp_path,
-        "acme-jobs",
-        entry_points=entry("Job"),
-        modules={"job_module": "from sparts.vtask import VTask\nclass Job(VTask): LOOPLESS = True"},
-    )
-    script = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        f"sys.path[:] = [{junk}, {str(tmp_path)!r}, *sys.path, {junk}]\n"
-        "from sparts.cli import main\n"
-        "for words in (['tasks'], ['doctor'], ['--version'], ['plugins']):\n"
-        "    sys.argv = ['sparts', *words]\n"
-        "    assert main() == 0, words\n"
-        "from sparts import entry_points\n"
-        "assert entry_points.load_task('Job').__name__ == 'Job'\n"
-        "from sparts_command import find_strays\n"
-        "assert find_strays() == []\n"
-    )
-    done = captured([sys.executable, "-c", script], cwd=ROOT, env=clean_environment(), timeout=60)
+JUNK = "Path('/tmp'), b'/tmp', b'\\xff', None, 5, ['x'], object()"
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path[:] = [{junk}, *sys.argv[1:], *sys.path, {junk}]
+from sparts.cli import main
+for words in (["tasks"], ["doctor"], ["--version"], ["plugins"]):
+    sys.argv = ["sparts", *words]
+    assert main() == 0, words
+from sparts import entry_points
+assert entry_points.load_task("Job").__name__ == "Job"
+from sparts_command import find_strays
+assert find_strays() == []
+"""
+
+
+def test_what_is_no_text_on_path_is_ignored(tmp_path: Path) -> None:
+    job = "from sparts.vtask import VTask\nclass Job(VTask): LOOPLESS = True"
+    points = entry("Job")
+    make_distribution(tmp_path, "acme-jobs", entry_points=points, modules={"job_module": job})
+    command = [sys.executable, "-c", SCRIPT.format(junk=JUNK), str(tmp_path)]
+    done = captured(command, cwd=ROOT, env=clean_environment(), timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "acme-jobs" in done.stdout
 

@@ -27,18 +27,17 @@ from tests.core.scripts import ended, service, stopped
 Make = Callable[..., Any]
 
 
-def test_exception_in_a_worker(tmp_path: Path) -> None:
-    body = """
-class A(Idle):
-    pass
-class B(VTask):
-    DEPS = [A]
-    def _runloop(self):
+@pytest.mark.parametrize("method", ["_runloop", "initTaskThread"])
+def test_exception_in_a_worker(method: str, tmp_path: Path) -> None:
+    body = f"""
+class B(Worker):
+    DEPS = [Needed]
+    def {method}(self):
         raise ValueError("lost the plot")
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed: ValueError: lost the plot; the service ends" in process.lines
-    assert "A stop" in process.lines
+    assert "Needed stop" in process.lines
     assert process.lines[-1].startswith("ERROR:S:Instance ended with status 1: B failed")
 
 

@@ -60,26 +60,6 @@ TASKS = [B, C, D]
     assert process.ending("stop") == ["D stop", "C stop", "B stop", "A stop"]
 
 
-def test_service_that_fails_in_init_service(tmp_path: Path) -> None:
-    body = """
-class S(VService):
-    def initService(self):
-        raise RuntimeError("no licence")
-"""
-    process = ended(tmp_path, body, status=1)
-    assert "ERROR:S:The start failed: RuntimeError: no licence" in process.lines
-
-
-def test_worker_that_fails_in_init_task_thread(tmp_path: Path) -> None:
-    body = """
-class C(Worker):
-    def initTaskThread(self):
-        raise ValueError("no connection")
-"""
-    process = ended(tmp_path, body, status=1)
-    assert "ERROR:S.C:C failed: ValueError: no connection; the service ends" in process.lines
-
-
 def test_worker_that_crashes_while_others_still_start(tmp_path: Path) -> None:
     body = """
 class A(VTask):
@@ -154,17 +134,6 @@ def test_second_signal_ends_a_hung_start_at_once(tmp_path: Path) -> None:
         process.read_until("SIGTERM Received!")
         assert process.stop_again(signal.SIGTERM) == 70
     assert "CRITICAL:S:Not stopped, although a second SIGTERM came: C" in process.lines
-
-
-def test_options_that_are_found_wrong_before_the_start(tmp_path: Path) -> None:
-    body = """
-from sparts.errors import UsageError
-class S(VService):
-    def preprocessOptions(self):
-        raise UsageError("--left and --right exclude each other.")
-"""
-    process = ended(tmp_path, body, status=2)
-    assert process.lines == ["service.py: error: --left and --right exclude each other."]
 
 
 def test_start_that_ends_early_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
@@ -306,14 +275,33 @@ class A(Worker):
     assert "Traceback" not in process.output
 
 
-def test_preparation_that_fails_before_anything_starts(tmp_path: Path) -> None:
-    body = """
+@pytest.mark.parametrize(
+    ("method", "error", "status", "said"),
+    [
+        (
+            "initService",
+            "ValueError('cannot be')",
+            1,
+            "ERROR:S:The start failed: ValueError: cannot be",
+        ),
+        ("preprocessOptions", "ValueError('cannot be')", 1, "ValueError: cannot be"),
+        ("preprocessOptions", "UsageError('not both')", 2, "service.py: error: not both"),
+    ],
+)
+def test_service_that_fails_before_its_tasks_start(
+    method: str, error: str, status: int, said: str, tmp_path: Path
+) -> None:
+    body = f"""
+from sparts.errors import UsageError
 class S(VService):
-    def preprocessOptions(self):
-        raise ValueError("cannot be")
+    TASKS = [Idle]
+    def {method}(self):
+        raise {error}
 """
-    process = ended(tmp_path, body, status=1)
-    assert "ValueError: cannot be" in process.lines
+    process = ended(tmp_path, body, status=status)
+    assert said in process.lines
+    assert "Idle init" not in process.lines
+    assert status == 1 or process.lines == [said]
 
 
 def test_hook_that_fails_around_a_start(tmp_path: Path) -> None:
