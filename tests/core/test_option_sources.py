@@ -20,7 +20,7 @@ from tests.processes import clean_environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "option-source.md"
 SERVICE = """
-import signal
+from sparts.hookspecs import hookimpl
 from sparts.options import option
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -40,6 +40,13 @@ class Worker(VTask):
 
 class Svc(VService):
     TASKS = [Worker]
+
+    def initService(self):
+        self.hooks.register(self)
+
+    @hookimpl
+    def sparts_service_change(self, new):
+        self.logger.info("status %s", new)
 
 Svc.initFromCLI()
 """
@@ -176,14 +183,7 @@ def test_change_at_the_source_reaches_the_running_service(folder: Path, server: 
 
 
 def test_wrong_change_is_warning_until_next_success(folder: Path, server: Server) -> None:
-    source = SERVICE.replace(
-        "class Svc(VService):",
-        "from sparts.hookspecs import hookimpl\nclass Svc(VService):\n"
-        "    def initService(self):\n        self.hooks.register(self)\n"
-        "    @hookimpl\n    def sparts_service_change(self, new):\n"
-        "        self.logger.info('status %s', new)\n",
-    )
-    with started(folder, source, SVC_VALUES_URL=server.url) as service:
+    with started(folder, SVC_VALUES_URL=server.url) as service:
         service.wait_for_line("status ALIVE")
         server.wait_watched()
         server.put(worker_limit="many")

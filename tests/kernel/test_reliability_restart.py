@@ -12,6 +12,7 @@ import pytest
 from sparts.errors import StartError
 from sparts.inbox import Message
 from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -161,10 +162,11 @@ class A(Worker):
         process.read_until("drains for 0.0 .*must be shorter than --stop-timeout")
 
 
-def test_task_whose_reload_fails(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("not now"), SystemExit("not now")])
+def test_task_whose_reload_fails(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     class Refuses(Waits):
         def reload(self) -> None:
-            raise ValueError("not now")
+            raise error
 
     class After(Waits):
         reloaded = threading.Event()
@@ -173,11 +175,14 @@ def test_task_whose_reload_fails(caplog: pytest.LogCaptureFixture) -> None:
             self.reloaded.set()
 
     with running(service_of(Refuses, After)) as instance:
-        instance._instance.reloading.reload()
-        assert After.reloaded.is_set()
+        instance._instance.inbox.put(Message("signal", None, signal.SIGHUP))
+        assert After.reloaded.wait(WAIT)
+        with instance.health._readiness:
+            instance.health._readiness.wait_for(instance.getWarnings)
         assert list(instance.getWarnings().values()) == ["Reload of Refuses failed: not now"]
         assert instance.health.status == "WARNING"
-    assert "ValueError: not now" in caplog.text
+    assert instance.health.status == "STOPPED"
+    assert f"{type(error).__name__}: not now" in caplog.text
 
 
 def test_stop_during_a_hung_reload(tmp_path: Path) -> None:
@@ -232,19 +237,6 @@ def test_failed_background_start_is_raised() -> None:
         instance.startBG()
     assert instance.health.status == "DEAD"
     assert threading.active_count() == before
-
-
-def test_reload_that_wants_the_process_to_exit(caplog: pytest.LogCaptureFixture) -> None:
-    class Exits(Waits):
-        def reload(self) -> None:
-            raise SystemExit(3)
-
-    with running(service_of(Exits)) as instance:
-        instance._instance.inbox.put(Message("signal", None, signal.SIGHUP))
-        with instance.health._readiness:
-            instance.health._readiness.wait_for(instance.getWarnings)
-        assert instance.health.status == "WARNING"
-    assert instance.health.status == "STOPPED"
 
 
 def test_reload_and_stop_during_the_start(tmp_path: Path) -> None:
