@@ -184,6 +184,7 @@ def test_nothing_of_a_hostile_client_is_kept(serve: Any) -> None:
                 connection.settimeout(0.01)
                 with contextlib.suppress(TimeoutError):
                     connection.recv(1000)
+        assert served.get("/") == (200, b"hello")  # all before it have been accepted
         served.wait_for_counter("connections", 0)
         served.wait_for_counter("in_flight", 0)
         loop.call(forget_cancelled, loop.loop).result(WAIT)

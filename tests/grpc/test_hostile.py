@@ -229,6 +229,10 @@ def test_nothing_of_a_hostile_client_is_kept() -> None:
                     with contextlib.suppress(ConnectionError, TimeoutError):
                         connection.sendall(data[:20_000])
                         connection.recv(65536)
+            with socket.create_connection(address(service), timeout=20) as last:
+                last.sendall(bytes(100))  # its end comes when all before it have been accepted
+                while last.recv(65536):
+                    pass
             while task.connections() or task.in_flight():
                 loop.call(lambda: None).result(20)
             loop.call(forget_cancelled, loop.loop).result(20)
