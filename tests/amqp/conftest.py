@@ -13,20 +13,15 @@ from tests.needs import require
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def rabbit() -> Iterator[Rabbit]:
-    """Give a node that no test may restart, block or reconfigure."""
+def _node() -> Iterator[Rabbit]:
     require(["rabbitmq-server"])
     with Rabbit() as node:
         yield node
 
 
-@pytest.fixture
-def own_rabbit() -> Iterator[Rabbit]:
-    """Give a node that the test may do anything to."""
-    require(["rabbitmq-server"])
-    with Rabbit() as node:
-        yield node
+#: A node that no test may restart, block or reconfigure, and one that a test may do anything to.
+rabbit = pytest.fixture(_node, scope="session", name="rabbit")
+own_rabbit = pytest.fixture(_node, name="own_rabbit")
 
 
 @pytest.fixture

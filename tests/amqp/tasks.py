@@ -12,6 +12,7 @@ from typing import Any
 from sparts.options import prefix_of
 from sparts.tasks.amqp.async_queue import AsyncAMQPQueueTask
 from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext
+from sparts.testing.running import running_task
 from sparts.testing.waiting import wait_ready
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -80,21 +81,9 @@ class AsyncEcho(AsyncAMQPQueueTask):
         return item
 
 
-@contextlib.contextmanager
-def serving(task: type[VTask], *words: str) -> Iterator[Any]:
+def serving(task: type[VTask], *words: str) -> contextlib.AbstractContextManager[Any]:
     """Run a service of one task, and give the task."""
-
-    class Service(VService):
-        TASKS = [task]
-
-    service = Service.from_args(["--level", "DEBUG", *words])
-    thread = service.startBG()
-    try:
-        yield service.requireTask(task)
-    finally:
-        service.shutdown()
-        thread.join(SOON)
-        assert not thread.is_alive(), "the service did not stop"
+    return running_task(task, "--level", "DEBUG", *words)
 
 
 @contextlib.contextmanager

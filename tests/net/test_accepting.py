@@ -14,7 +14,7 @@ from sparts.accept_faults import LONGEST_PAUSE, PAUSE, Backoff
 from sparts.net.accepting import AT_ONCE, Accepting
 from sparts.states import ServiceStatus
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import running, service_of
 from sparts.testing.waiting import log_of, wait_status
 from sparts.vservice import VService
 
@@ -124,22 +124,16 @@ def ask(address: Any) -> bytes:
 
 def test_server_of_asyncio_pauses_and_accepts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparts.accept_faults.ASYNCIO_PAUSE", 0.05)
-    service = make_service(service_of(Served))
-    with log_of(service) as log:
-        thread = service.startBG()
-        try:
-            task = service.requireTask(Served)
-            assert ask(task.address) == b"x"
-            task.listener.shutdown(socket.SHUT_RDWR)
-            log.wait_for_line("WARNING:Service:AsyncioLoopTask: No connection can be accepted")
-            wait_status(service, ServiceStatus.WARNING)
-            task.listener.bind(task.address)
-            task.listener.listen()
-            assert ask(task.address) == b"x"
-            log.wait_for_line("INFO:.*No longer true: No connection can be accepted")
-        finally:
-            service.shutdown()
-            thread.join()
+    with running(service_of(Served)) as service, log_of(service) as log:
+        task = service.requireTask(Served)
+        assert ask(task.address) == b"x"
+        task.listener.shutdown(socket.SHUT_RDWR)
+        log.wait_for_line("WARNING:Service:AsyncioLoopTask: No connection can be accepted")
+        wait_status(service, ServiceStatus.WARNING)
+        task.listener.bind(task.address)
+        task.listener.listen()
+        assert ask(task.address) == b"x"
+        log.wait_for_line("INFO:.*No longer true: No connection can be accepted")
     assert service.requireTask(AsyncioLoopTask).n_callback_errors() == 0
     assert not any("Traceback" in line for line in log.items), log.items
 

@@ -72,10 +72,7 @@ def test_long_path_and_agent_are_cut(collector: Collector) -> None:
     argv = ("--careless-password", "hunter22", "--otel-endpoint", collector.endpoint)
     path = f"/{'x' * 1019}hunter22{'y' * 9000}"
     with running(service_of(Pages, Careless), *HTTP, *argv) as service:
-        port = service.requireTask(Pages).bound_addrs[0][1]
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
-            connection.request("GET", path, headers={"User-Agent": "z" * 9000})
-            assert connection.getresponse().status == 404
+        assert get(service, path, **{"User-Agent": "z" * 9000}) == 404
     span = collector.span("GET")
     assert span.attributes["url.path"] == f"/{'x' * 1019}****"
     assert span.attributes["user_agent.original"] == "z" * 1024

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import logging
 import socket
 import sys
-import threading
-import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,7 +17,6 @@ from fastapi import FastAPI
 from opentelemetry import trace
 from sparts.calls import CallRefusedError, Reason
 from sparts.errors import TryLater
-from sparts.logs.formats import JSONFormatter
 from sparts.options import option
 from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.async_queue import AsyncQueueTask
@@ -30,10 +27,12 @@ from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import running, running_task, service_of
+from sparts.testing.waiting import restart
 from sparts.thrift.client import AsyncThriftClient, ThriftClient
 from sparts.vservice import VService
 from tornado.web import RequestHandler
 
+from tests.core.log_helpers import bare_root
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.otel.collector import Collector
 from tests.processes import ServiceProcess
@@ -80,8 +79,8 @@ class Work(QueueTask[str, str]):
         return item
 
 
-def get(service: VService, path: str, **headers: str) -> int:
-    port = service.requireTask(Pages).bound_addrs[0][1]
+def get(service: VService, path: str, task: Any = Pages, **headers: str) -> int:
+    port = service.requireTask(task).bound_addrs[0][1]
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -120,10 +119,7 @@ def test_error_is_recorded_without_secrets(collector: Collector) -> None:
 
     argv = ("--page-host", "127.0.0.1", "--page-port", "0", "--page-password", "hunter22")
     with running(service_of(WithSecret), *argv, "--otel-endpoint", collector.endpoint) as service:
-        port = service.requireTask(WithSecret).bound_addrs[0][1]
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
-            connection.request("GET", "/pages/fails")
-            assert connection.getresponse().status == 500
+        assert get(service, "/pages/fails", WithSecret) == 500
     span = collector.span("GET /pages/([a-z]+)")
     assert span.status == ERROR
     assert span.attributes["error.type"] == "ValueError"
@@ -202,21 +198,17 @@ def test_refused_call_is_a_span_without_error(collector: Collector) -> None:
     assert (span.status, span.attributes["error.type"]) == (0, "forbidden")
 
 
-def test_log_lines_name_the_trace(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
-    lines: list[dict[str, Any]] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(json.loads(formatter.format(record)))
-
-    caplog.set_level(logging.INFO)
-    formatter, keep = JSONFormatter([]), Keep()
-    with running(service_of(Work), "--otel-endpoint", collector.endpoint) as service:
-        service.requireTask(Work).logger.addHandler(keep)
+def test_log_lines_name_the_trace(collector: Collector, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    argv = ("--logfile", str(log), "--log-format", "json")
+    with (
+        bare_root(),
+        running(service_of(Work), *argv, "--otel-endpoint", collector.endpoint) as service,
+    ):
         service.requireTask(Work).submit("x").result(WAIT)
-        service.requireTask(Work).logger.removeHandler(keep)
     span = collector.span("inside")
-    line = next(line for line in lines if line["message"] == "Working")
+    found = map(json.loads, log.read_text().splitlines())
+    (line,) = [each for each in found if each["message"] == "Working"]
     assert (line["trace_id"], line["span_id"]) == (span.trace.hex(), span.id.hex())
 
 
@@ -270,24 +262,12 @@ def test_dead_collector_holds_up_neither_calls_nor_stop(caplog: pytest.LogCaptur
 
 
 def test_restart_sends_all_of_both_instances(collector: Collector) -> None:
-    class Service(VService):
-        TASKS = [Work]
-
-    service = Service.from_args(["--otel-endpoint", collector.endpoint])
-    thread = service.startBG()
-    service.requireTask(Work).submit("one").result(WAIT)
-    service.restart()
-    first = collector.span("Work").resource["service.instance.id"]
-    deadline = time.monotonic() + WAIT
-    while thread.service is service or not thread.service.wait_ready(WAIT):
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-    thread.service.requireTask(Work).submit("two").result(WAIT)
-    thread.service.shutdown()
-    thread.join()
+    with running(service_of(Work), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Work).submit("one").result(WAIT)
+        service = restart(service)
+        service.requireTask(Work).submit("two").result(WAIT)
     spans = [span for span in collector.spans if span.name == "Work"]
-    assert len(spans) == 2
-    assert spans[1].resource["service.instance.id"] != first
+    assert len(spans) == len({span.resource["service.instance.id"] for span in spans}) == 2
 
 
 def test_grpc_and_asgi_calls_are_spans(collector: Collector) -> None:
@@ -322,10 +302,7 @@ def test_grpc_and_asgi_calls_are_spans(collector: Collector) -> None:
     tasks = (GreeterTask, GrpcClientTask, Calling, Application)
     with running(service_of(*tasks), *argv) as service:
         service.requireTask(Calling).execute_async().result(WAIT)
-        port = service.requireTask(Application).bound_addrs[0][1]
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
-            connection.request("GET", "/items/3")
-            assert connection.getresponse().status == 200
+        assert get(service, "/items/3", Application) == 200
     calling = collector.span("Calling")
     for name in ("sparts.tests.Greeter/Greet", "sparts.tests.ThreadGreeter/Greet"):
         spans = [span for span in collector.spans if span.name == name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import socket
 import subprocess
@@ -18,23 +17,9 @@ from sparts.vtask import SkipTask
 from tornado.web import RequestHandler
 
 from tests.processes import ServiceProcess
+from tests.tornado.status_clients import Client
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def get(port: int, path: str = "/") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def port_of(task: TornadoHTTPTask) -> int:
-    port: int = task.bound_addrs[0][1]
-    return port
 
 
 @pytest.mark.needs("curl")
@@ -69,7 +54,7 @@ def test_start_that_fails_closes_what_it_had_opened() -> None:
         with pytest.raises(StartError, match="--admin-port: .* is in use"):
             make_service(service_of("TornadoHTTPTask", "admin=TornadoHTTPTask"), *argv).startBG()
         with pytest.raises(ConnectionRefusedError):
-            get(port)
+            Client(port).ask("/")
 
 
 def test_server_that_skips_itself_listens_no_more() -> None:
@@ -84,7 +69,7 @@ def test_server_that_skips_itself_listens_no_more() -> None:
 
     ports: list[int] = []
     with running(service_of(Skips)), pytest.raises(ConnectionRefusedError):
-        get(ports[0])
+        Client(ports[0]).ask("/")
 
 
 def test_server_and_addresses_are_there_in_inittask() -> None:

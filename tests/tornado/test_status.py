@@ -21,6 +21,7 @@ from tests.processes import run_to_end
 from tests.tornado.page_services import Database
 from tests.tornado.status_clients import CONTROL, Client, client_of, serving
 
+SCRIPT = "from sparts.vservice import VService as S; S.TASKS = ['StatusHTTPTask']; S.initFromCLI()"
 ENDPOINTS = ["/", "/livez", "/readyz", "/metrics", "/status.json", "/stacks", "/static/app.js"]
 
 
@@ -125,23 +126,17 @@ def test_livez_is_503_while_a_vital_check_fails() -> None:
         assert answer.json()["checks"]["database"]["reason"] == "ConnectionError: refused"
 
 
-def test_checks_of_hooks_count_for_both_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparts import plugins
-
+def test_checks_of_hooks_count_for_both_probes() -> None:
     class Plugin:
         @hookimpl
         def sparts_checks_add(self, service: VService) -> dict[str, Any]:
             return {"acme.disk": lambda: False}
 
-    load = plugins.load_hooks
+    def init(service: VService, *args: Any) -> None:
+        VService.__init__(service, *args)
+        service.hooks.register(Plugin())
 
-    def loaded(*args: Any, **named: Any) -> Any:
-        hooks = load(*args, **named)
-        hooks.register(Plugin(), "acme")
-        return hooks
-
-    monkeypatch.setattr(plugins, "load_hooks", loaded)
-    with serving() as service:
+    with serving(__init__=init) as service:
         for path in ("/livez", "/readyz"):
             answer = client_of(service).ask(path)
             assert answer.status == 503
@@ -238,10 +233,7 @@ def test_controls_need_a_token_or_unix_socket(tmp_path: Path) -> None:
     service = make_service(service_of("StatusHTTPTask"), "--status-port", "0", "--status-control")
     with pytest.raises(OptionError, match="--status-control needs a token .*SERVICE_STATUS_TOKEN"):
         service.startBG()
-    script = (
-        "from sparts.vservice import VService as S; S.TASKS = ['StatusHTTPTask']; S.initFromCLI()"
-    )
-    command = [sys.executable, "-c", script, "--dryrun", "--status-control"]
+    command = [sys.executable, "-c", SCRIPT, "--dryrun", "--status-control"]
     status, output = run_to_end([*command, "--status-port", "0"], cwd=tmp_path)
     assert status == 2
     assert "--status-control needs a token" in output

@@ -12,6 +12,7 @@ from sparts.tasks.tornado.status import StatusHTTPTask
 
 from tests.processes import ServiceProcess, clean_environment, context_switches
 from tests.tornado.status_clients import TOKEN, Client, Stream
+from tests.tornado.test_status import SCRIPT
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "status.py"
 
@@ -39,9 +40,6 @@ def test_status_example_serves_probes_metrics_and_controls(tmp_path: Path) -> No
     assert TOKEN not in service.output
 
 
-SCRIPT = "from sparts.vservice import VService as S; S.TASKS = ['StatusHTTPTask']; S.initFromCLI()"
-
-
 def test_service_rests_after_its_page_is_closed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, "--status-port", "0"]
     with ServiceProcess(command, cwd=tmp_path) as service:
@@ -51,9 +49,6 @@ def test_service_rests_after_its_page_is_closed(tmp_path: Path) -> None:
         assert "service" in stream.next()
         stream.close()
         before = -1
-        while (
-            now := context_switches(service.process.pid)
-        ) != before:  # never the same, if it ticks on
-            before = now
+        while before != (before := context_switches(service.pid)):  # never so, if it ticks on
             threading.Event().wait(2 * StatusHTTPTask.TICK)
         assert service.stop() == 0
