@@ -27,10 +27,6 @@ def fastapi_app() -> FastAPI:
         found: int = await asyncio.wrap_future(jobs.submit(number))
         return found
 
-    @app.get("/thread")
-    def in_a_thread(request: Request) -> str:
-        return str(request.scope["sparts.service"].name)
-
     @app.post("/upload")
     async def upload(request: Request) -> int:
         return len(await request.body())

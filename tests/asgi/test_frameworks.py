@@ -14,6 +14,7 @@ from sparts.testing.waiting import WAIT
 from tests.asgi import framework_apps
 from tests.asgi.conftest import HERE, Served
 from tests.asgi.fastapi_app import fastapi_app
+from tests.threads import run_in_threads
 
 
 def serving(factory: Any, base: Any, prefix: str) -> Any:
@@ -149,11 +150,7 @@ def test_requests_of_wsgi_run_in_as_many_threads(wsgi: Any) -> None:
 
     served = wsgi(app, "--wsgi-threads", "3")
     found: list[Any] = []
-    threads = [threading.Thread(target=lambda: found.append(served.get("/"))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(*[lambda: found.append(served.get("/"))] * 3)
     assert found == [(200, b"ok")] * 3
 
 

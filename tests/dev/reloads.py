@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 from sparts.testing import ServiceProcess
+
+from tests.threads import in_threads
 
 CODE = """
 import asyncio, subprocess, sys
@@ -86,34 +89,25 @@ def ask(port: int) -> str:
         return connection.makefile().readline().strip()
 
 
-class Asking(threading.Thread):
-    """Asks for the version again and again, by a new connection each time.
+@contextmanager
+def asking(port: int) -> Iterator[tuple[Counter[str], list[str]]]:
+    """Ask for the version again and again, by a new connection each time, while the block runs.
 
-    Args:
-        port: of the server.
+    Give how often each was said, and what failed.
     """
+    heard: Counter[str] = Counter()
+    failed: list[str] = []
+    over = threading.Event()
 
-    def __init__(self, port: int) -> None:
-        super().__init__()
-        self._port = port
-        self._over = threading.Event()
-        self.heard: dict[str, int] = {}
-        self.failed: list[str] = []
-
-    def run(self) -> None:
-        """Ask until the end of the block."""
-        while not self._over.is_set():
+    def ask_on() -> None:
+        while not over.is_set():
             try:
-                heard = ask(self._port) or "nothing"
+                heard[ask(port) or "nothing"] += 1
             except OSError as error:
-                self.failed.append(str(error))
-            else:
-                self.heard[heard] = self.heard.get(heard, 0) + 1
+                failed.append(str(error))
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self.join()
+    with in_threads(ask_on):
+        try:
+            yield heard, failed
+        finally:
+            over.set()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dev.reloads import WAYS, Asking, Reloaded, ask
+from tests.dev.reloads import WAYS, Reloaded, ask, asking
 
 LOCAL = ("--line-host", "127.0.0.1", "--line-port", "0")
 
@@ -17,13 +17,13 @@ LOCAL = ("--line-host", "127.0.0.1", "--line-port", "0")
 def test_changes_restart_it_and_refuse_nobody(tmp_path: Path, way: str) -> None:
     with Reloaded(tmp_path, *LOCAL, words=WAYS[way]) as service:
         port = service.started()
-        with Asking(port) as asking:
+        with asking(port) as (heard, failed):
             for number in (2, 3):
                 service.write()
                 assert service.started(number) == port
             assert ask(port) == "version 3"
-        assert asking.failed == []
-        assert asking.heard.keys() >= {"version 1", "version 3"}
+        assert failed == []
+        assert heard.keys() >= {"version 1", "version 3"}
         assert service.stop() == 0, service.output
         with pytest.raises(ConnectionRefusedError):
             ask(port)

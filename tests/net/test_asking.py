@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sparts.net.asking import Asking
-
-WAIT = 30.0
+from sparts.testing.waiting import WAIT
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from functools import partial
 
 import pytest
 from sparts.counters import CallbackCounter, counter
@@ -15,6 +17,8 @@ from sparts.testing.running import make_service, running
 from sparts.testing.waiting import log_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
+
+from tests.threads import in_threads
 
 
 class Mailer(VTask):
@@ -155,14 +159,10 @@ def burn(stop: threading.Event, busy: threading.Event) -> None:
 
 def test_cpu_profile_names_functions_that_take_time() -> None:
     stop, busy = threading.Event(), threading.Event()
-    thread = threading.Thread(target=burn, args=(stop, busy))
-    thread.start()
-    try:
+    with in_threads(partial(burn, stop, busy)):
         assert busy.wait(10)
         text = FB303(make_service(Service)).getCpuProfile(1)
-    finally:
         stop.set()
-        thread.join()
     assert "burn" in text or "sum" in text
     import yappi
 
@@ -184,14 +184,12 @@ def test_one_profile_at_a_time_ends_with_service(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setattr(self.health, "wait_stopping", wait_stopping)
 
     texts: list[str] = []
-    with running(Told) as service:
+    with contextlib.ExitStack() as threads, running(Told) as service:
         facts = FB303(service)
-        thread = threading.Thread(target=lambda: texts.append(facts.getCpuProfile(600)))
-        thread.start()
+        threads.enter_context(in_threads(lambda: texts.append(facts.getCpuProfile(600))))
         assert begun.wait(10)
         with pytest.raises(SpartsError, match="Another CPU profile"):
             facts.getCpuProfile(1)
-    thread.join()
     assert texts
 
 

@@ -22,12 +22,11 @@ from sparts.net.listeners import Listening
 from sparts.testing import ServiceFactory
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.running import make_service, running, running_task, service_of
-from sparts.testing.waiting import restart
+from sparts.testing.waiting import WAIT, restart
 from sparts.vtask import VTask
 
 from tests.processes import captured
 
-WAIT = 30.0
 ROOT = Path(__file__).parents[2]
 
 

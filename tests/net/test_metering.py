@@ -14,6 +14,8 @@ from sparts.net.metering import LOST, Metered, RequestFields, request_id
 from sparts.testing import TurnableClock, log_of, running, running_task, service_of
 from sparts.vtask import VTask
 
+from tests.threads import in_threads
+
 
 class Metering(Metered, VTask):
     """Meters what a test says that it serves."""
@@ -86,14 +88,10 @@ def test_readers_in_threads_lose_no_duration() -> None:
             while not ended.is_set():
                 task.request_duration_ms.totals()
 
-        readers = [threading.Thread(target=read) for _ in range(3)]
-        for reader in readers:
-            reader.start()
-        for _ in range(5000):
-            serve(task, 2)
-        ended.set()
-        for reader in readers:
-            reader.join()
+        with in_threads(read, read, read):
+            for _ in range(5000):
+                serve(task, 2)
+            ended.set()
         assert task.request_duration_ms.totals()[0] == 5000
 
 

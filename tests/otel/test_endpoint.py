@@ -19,8 +19,6 @@ from sparts.testing.running import running, service_of
 from tests.otel.collector import Collector
 from tests.otel.test_metrics_and_logs import Idle, send
 
-WAIT = 30.0
-
 
 def checked(endpoint: str) -> int:
     """Return the exit status of a dry run."""

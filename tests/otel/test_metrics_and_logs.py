@@ -13,11 +13,10 @@ from sparts.errors import PluginError
 from sparts.options import parse_options
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import running, service_of
+from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
 from tests.otel.collector import Collector, attributes
-
-WAIT = 30.0
 
 
 class Counting(QueueTask[int, int]):

@@ -21,11 +21,12 @@ from sparts.tasks.queue import QueueTask
 from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
+from sparts.testing.waiting import WAIT
 
 from tests.asgi.applications import task_of
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.otel.collector import Collector
-from tests.otel.test_traces import CLIENT, ERROR, HTTP, SERVER, WAIT, Pages, get
+from tests.otel.test_traces import CLIENT, ERROR, HTTP, SERVER, Pages, get
 
 PAGE = "GET /pages/([a-z]+)"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

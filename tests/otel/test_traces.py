@@ -27,7 +27,7 @@ from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import running, running_task, service_of
-from sparts.testing.waiting import restart
+from sparts.testing.waiting import WAIT, restart
 from sparts.thrift.client import AsyncThriftClient, ThriftClient
 from sparts.vservice import VService
 from tornado.web import RequestHandler
@@ -39,7 +39,6 @@ from tests.processes import ServiceProcess
 from tests.thrift.echo import EchoHandler, EchoServer, apache_client
 from tests.wrapping import wrapped_by
 
-WAIT = 30.0
 HTTP = ("--http-host", "127.0.0.1", "--http-port", "0")
 SERVER, CLIENT, CONSUMER, INTERNAL = 2, 3, 5, 1
 ERROR = 2

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
+from sparts.testing.waiting import WAIT as WAIT
 from tornado.web import RequestHandler
-
-WAIT = 30.0
 
 
 class Client(TornadoHTTPClientTask):

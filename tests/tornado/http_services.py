@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from sparts.tasks.tornado import TornadoHTTPTask, request_id
+from sparts.testing.waiting import WAIT as WAIT
 from sparts.vservice import VService
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
 from tests.http_contract import HANDSHAKE as HANDSHAKE
 from tests.http_contract import read_answer as read_answer
-
-WAIT = 30.0
 
 
 class Echo(RequestHandler):
@@ -39,13 +38,6 @@ class Status(RequestHandler):
 
     def get(self, status: str) -> None:
         self.set_status(int(status))
-
-
-class Slow(RequestHandler):
-    """Takes a while."""
-
-    async def get(self) -> None:
-        await asyncio.sleep(0.01)
 
 
 class Ready(RequestHandler):
@@ -135,7 +127,6 @@ class Http(TornadoHTTPTask):
         return [
             (r"/echo/?(.*)", Echo),
             (r"/status/(\d+)", Status),
-            ("/slow", Slow),
             ("/readyz", Ready),
             ("/logs", Logs),
             ("/fails", Fails),

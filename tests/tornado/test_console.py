@@ -22,6 +22,7 @@ from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT, log_of
 from sparts.vtask import VTask
 
+from tests.threads import in_threads
 from tests.tornado.page_services import Database, Mailer, Report, busy
 from tests.tornado.status_clients import CONTROL, TOKEN
 from tests.tornado.terminals import Terminal, sparts
@@ -219,11 +220,9 @@ def test_drained_queue_ends_its_producer_alone(capsys: pytest.CaptureFixture[str
     with running(service_class, "--status-port", "0") as service, log_of(service) as log:
         narrow, producer = service.requireTask(Narrow), service.requireTask(Producer)
         assert narrow.begun.wait(WAIT)
-        draining = threading.Thread(target=commands.drain, args=(["Service", "Narrow"],))
-        draining.start()
-        log.wait_for_line("WARNING:Service.Producer:Producer ends: Narrow takes no more items")
-        narrow.go_on.set()
-        draining.join(WAIT)
+        with in_threads(lambda: commands.drain(["Service", "Narrow"])):
+            log.wait_for_line("WARNING:Service.Producer:Producer ends: Narrow takes no more items")
+            narrow.go_on.set()
         for thread in producer.threads:
             thread.join(WAIT)
         assert capsys.readouterr().out == "Stopped: Narrow.\n"

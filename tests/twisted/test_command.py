@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 import queue
 import signal
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 
 from tests.children import children
 from tests.processes import captured
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.usefixtures("own_children")
 Pieces = queue.SimpleQueue[Any]
@@ -555,20 +558,14 @@ def test_every_run_during_stop_is_refused_or_told() -> None:
     futures: list[Any] = []
 
     def run_on(task: CommandTask) -> None:
-        try:
+        with contextlib.suppress(TaskStoppedError):
             while True:
                 futures.append(task.run("true"))
                 futures[-1].exception(WAIT)
-        except TaskStoppedError:
-            pass
 
-    with commands() as task:
-        threads = [threading.Thread(target=run_on, args=(task,)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
+    with contextlib.ExitStack() as threads, commands() as task:
+        threads.enter_context(in_threads(*[partial(run_on, task)] * 4))
         task.run("true").result(WAIT)
-    for thread in threads:
-        thread.join(WAIT)
     for future in futures:
         assert isinstance(future.exception(WAIT), TaskStoppedError | ProcessFailed | None)
     assert task.started() == task.finished()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from twisted.internet import threads
 from zope.interface import providedBy
 
 from tests.processes import run_to_end
+from tests.threads import in_threads
 
 Service = service_of(TwistedReactorTask)
 call_later = reactor.callLater  # kept, as much code keeps it
@@ -109,27 +112,16 @@ def test_late_call_from_thread_is_an_error() -> None:
 
 
 def test_calls_during_stop_meet_no_closed_descriptor() -> None:
-    errors: list[BaseException] = []
-
     def call_on(kept: Any) -> None:
-        try:
+        with contextlib.suppress(LoopStoppedError):
             while True:
                 kept.callFromThread(int)
-        except LoopStoppedError:
-            pass
-        except BaseException as error:
-            errors.append(error)
 
     for kind in ("epoll", "asyncio") * 5:
-        with running(Service, "--twisted-reactor", kind) as service:
-            kept = of(service).reactor
-            callers = [threading.Thread(target=call_on, args=(kept,)) for _ in range(2)]
-            for caller in callers:
-                caller.start()
-        for caller in callers:
-            caller.join(WAIT)
-            assert not caller.is_alive()
-    assert errors == []
+        argv = ("--twisted-reactor", kind)
+        with contextlib.ExitStack() as callers, running(Service, *argv) as service:
+            calls = [partial(call_on, of(service).reactor)] * 2
+            callers.enter_context(in_threads(*calls))
 
 
 def test_work_for_the_reactor_may_come_early() -> None:
