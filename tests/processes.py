@@ -110,6 +110,13 @@ def captured(command: Sequence[Any], **settings: Any) -> subprocess.CompletedPro
     return subprocess.run(command, **{**known, **settings}, check=False)
 
 
+def output_of(command: Sequence[Any], **settings: Any) -> str:
+    """Run a command that must end with 0, and return what it writes to its standard output."""
+    done = captured(command, **settings)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return str(done.stdout)
+
+
 def run_to_end(command: Sequence[str], *, cwd: Path) -> tuple[int, str]:
     """Run a command to its end, and give its exit status and output (both streams)."""
     with ServiceProcess(command, cwd=cwd) as process:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.build_distributions import ROOT, build, find_projects
-from tests.processes import captured, clean_environment
+from tests.processes import clean_environment, output_of
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,8 @@ class Environment:
 
     def run(self, *command: str | Path) -> str:
         """Run the interpreter with arguments, from outside the checkout, and give its output."""
-        done = captured(
-            [self.python, *command],
-            cwd=self.work,
-            env=clean_environment(),
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        env = clean_environment()
+        return output_of([self.python, *command], cwd=self.work, env=env, stderr=subprocess.STDOUT)
 
     def uv_install(self, *what: str | Path) -> None:
         """Install as a user would, only faster; what is not ours in the versions of the lock.
@@ -54,8 +48,7 @@ class Environment:
         command += ["--constraint", str(ROOT / "requirements.lock")]
         for folder in {str(Path(each).parent) for each in what if ".whl" in str(each)}:
             command += ["--find-links", folder]
-        done = captured([*command, *map(str, what)], cwd=self.work, env=clean_environment())
-        assert done.returncode == 0, done.stderr
+        output_of([*command, *what], cwd=self.work, env=clean_environment())
 
     def installed(self) -> set[str]:
         """Give the names of the installed distributions."""

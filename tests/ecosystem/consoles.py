@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.build_distributions import ROOT, find_projects
-from tests.processes import ServiceProcess, captured, clean_environment
+from tests.processes import ServiceProcess, clean_environment, output_of
 
 PORT = re.compile(r"(--(?:\S+-)?port[ =])(\d+)")
 VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(\S*)\s+")
@@ -151,9 +151,7 @@ def check_lines(expected: list[str], lines: list[str], command: str) -> None:
 def run_curl(session: Session, command: str, expected: list[str]) -> None:
     """Run curl, and compare all of its output."""
     words = ["curl", "--silent", "--show-error", *shlex.split(session.translate(command))[1:]]
-    done = captured(words)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == expected, command
+    assert output_of(words).splitlines() == expected, command
 
 
 def kill(session: Session, command: str, expected: list[str]) -> None:

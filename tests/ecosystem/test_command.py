@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from sparts.cli import help_text
 
 from tests.ecosystem.conftest import Environment, make_environment
-from tests.processes import captured, clean_environment
+from tests.processes import run_to_end
 
 
 @pytest.fixture
@@ -33,13 +32,9 @@ if __name__ == "__main__":
 
 def call(environment: Environment, *words: str, by: str = "") -> tuple[int, str]:
     """Run the console script, or another program; its exit status and output, spaces made one."""
-    done = captured(
-        [by or str(Path(environment.python).with_name("sparts")), *words],
-        cwd=environment.work,
-        env=clean_environment(),
-        stderr=subprocess.STDOUT,
-    )
-    return done.returncode, " ".join(done.stdout.split())
+    command = [by or str(Path(environment.python).with_name("sparts")), *words]
+    status, said = run_to_end(command, cwd=environment.work)
+    return status, " ".join(said.split())
 
 
 def test_help_describes_every_subcommand_of_ours() -> None:
@@ -54,16 +49,13 @@ def test_help_describes_every_subcommand_of_ours() -> None:
 def test_command_works_from_wheels_and_finds_the_plugin(environment: Environment) -> None:
     assert call(environment, "--version") == (0, "sparts-core 1.0.0")
     assert "usage: sparts COMMAND" in environment.run("-m", "sparts", "--help")
-    status, listed = call(environment, "plugins")
-    assert (status, "acme-jobs 2.3.0 tasks AcmeGreeter hooks acme (acme_jobs.hooks)" in listed) == (
-        0,
-        True,
-    )
-    status, told = call(environment, "tasks", "AcmeGreeter")
-    assert status == 0
-    assert "--acme-greeting" in told
-    status, shown = call(environment, "run", "AcmeGreeter", "--dryrun")
-    assert (status, "AcmeGreeter" in shown) == (0, True)
+    for words, expected in (
+        (("plugins",), "acme-jobs 2.3.0 tasks AcmeGreeter hooks acme (acme_jobs.hooks)"),
+        (("tasks", "AcmeGreeter"), "--acme-greeting"),
+        (("run", "AcmeGreeter", "--dryrun"), "AcmeGreeter"),
+    ):
+        status, told = call(environment, *words)
+        assert (status, expected in told) == (0, True), told
 
 
 def test_doctor_is_content_with_a_fresh_environment(environment: Environment) -> None:

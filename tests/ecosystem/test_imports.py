@@ -9,33 +9,21 @@ import pytest
 
 from tests.processes import run_to_end
 
-NEEDLESS = {
-    *("asyncio", "concurrent.futures", "difflib", "email", "http", "importlib.metadata"),
-    *(
-        "inspect",
-        "ipaddress",
-        "json",
-        "multiprocessing",
-        "pathlib",
-        "random",
-        "shutil",
-        "socket",
-        "ssl",
-    ),
-    *("subprocess", "tempfile", "tomllib", "tornado", "urllib", "zipfile"),
-    *("mmap", "pluggy", "sparts.calls", "sparts.loops", "sparts.net", "sparts.places"),
-    *("sparts.counters.sampling", "sparts.rpc", "sparts.vtask"),
-}
+NEEDLESS = """
+    asyncio concurrent.futures difflib email http importlib.metadata inspect ipaddress json
+    multiprocessing pathlib random shutil socket ssl subprocess tempfile tomllib tornado urllib
+    zipfile mmap pluggy sparts.calls sparts.loops sparts.net sparts.places
+    sparts.counters.sampling sparts.rpc sparts.vtask
+"""
 
 #: What Tornado itself imports is no matter here.
-NEEDLESS_FOR_HTTP = {
-    *("difflib", "importlib.metadata", "mmap", "pluggy", "prometheus_client", "shutil"),
-    *("tempfile", "tomllib", "uvloop", "zipfile", "sparts.calls", "sparts.places", "sparts.rpc"),
-    *("sparts.net.hosts", "sparts.net.inherited", "sparts.net.serving", "sparts.net.sharing"),
-    *("sparts.net.tls", "sparts.net.unix_sockets", "sparts.tasks.tornado.access"),
-    *("sparts.tasks.tornado.calls", "sparts.tasks.tornado.client"),
-    *("sparts.tasks.tornado.console", "sparts.tasks.tornado.status"),
-}
+NEEDLESS_FOR_HTTP = """
+    difflib importlib.metadata mmap pluggy prometheus_client shutil tempfile tomllib uvloop zipfile
+    sparts.calls sparts.places sparts.rpc sparts.net.hosts sparts.net.inherited sparts.net.serving
+    sparts.net.sharing sparts.net.tls sparts.net.unix_sockets sparts.tasks.tornado.access
+    sparts.tasks.tornado.calls sparts.tasks.tornado.client sparts.tasks.tornado.console
+    sparts.tasks.tornado.status
+"""
 
 SCRIPT = """
 import sys
@@ -52,37 +40,40 @@ finally:
 """
 
 
-def test_service_without_tasks_imports_nothing_extra(tmp_path: Path) -> None:
-    (tmp_path / "service.py").write_text(SCRIPT, encoding="utf-8")
-    status, output = run_to_end([sys.executable, "service.py"], cwd=tmp_path)
-    assert status == 0, output
-    (line,) = [line for line in output.splitlines() if line.startswith("imported:")]
-    found = sorted(NEEDLESS & set(line.split()))
-    assert not found, f"imported without need: {found}"
+HTTP = """
+import logging, sys
+from sparts.vservice import VService
+
+class MyService(VService):
+    TASKS = ['TornadoHTTPTask']
+    DEFAULT_HOST = '127.0.0.1'
+
+def look(record):
+    if record.msg == 'All tasks started':
+        print('imported:', *sys.modules, flush=True)
+        service.shutdown()
+    return True
+
+logging.getLogger('MyService').addFilter(look)
+service = MyService.from_args(['--http-port', '0'])
+service.startBG().join()
+"""
 
 
-def test_http_service_imports_nothing_extra(tmp_path: Path) -> None:
-    script = (
-        "import logging, sys\n"
-        "from sparts.vservice import VService\n"
-        "class MyService(VService):\n"
-        "    TASKS = ['TornadoHTTPTask']\n"
-        "    DEFAULT_HOST = '127.0.0.1'\n"
-        "def look(record):\n"
-        "    if record.msg == 'All tasks started':\n"
-        "        print('imported:', *sys.modules, flush=True)\n"
-        "        service.shutdown()\n"
-        "    return True\n"
-        "logging.getLogger('MyService').addFilter(look)\n"
-        "service = MyService.from_args(['--http-port', '0'])\n"
-        "service.startBG().join()\n"
-    )
+@pytest.mark.parametrize(
+    ("script", "needed", "needless"),
+    [(SCRIPT, "sparts.vservice", NEEDLESS), (HTTP, "sparts.tasks.tornado.http", NEEDLESS_FOR_HTTP)],
+    ids=["nothing", "HTTP"],
+)
+def test_service_imports_nothing_extra(
+    script: str, needed: str, needless: str, tmp_path: Path
+) -> None:
     status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
     assert status == 0, output
     (line,) = [line for line in output.splitlines() if line.startswith("imported:")]
-    assert "sparts.tasks.tornado.http" in line
-    found = sorted(NEEDLESS_FOR_HTTP & set(line.split()))
-    assert not found, f"imported without need: {found}"
+    imported = set(line.split())
+    assert needed in imported
+    assert sorted(imported.intersection(needless.split())) == []
 
 
 def test_sparts_dev_imports_little_without_reload(

@@ -27,7 +27,7 @@ from sparts.vtask import VTask
 from thrift.Thrift import TApplicationException
 
 from tests.dbus.daemons import Daemon
-from tests.processes import captured, clean_environment
+from tests.processes import captured, clean_environment, output_of
 
 SECRET = "hunter2-of-the-test"
 
@@ -84,6 +84,17 @@ def vault(*argv: str) -> Iterator[Any]:
         yield service
 
 
+FB303_CALLS: list[tuple[Any, ...]] = [
+    *(("getStatusDetails",), ("getExportedValues",), ("getOptions",), ("getCounters",)),
+    *(("getExportedValue", "url"), ("getSelectedExportedValues", ["url"])),
+    *(("getRegexExportedValues", "url"), ("getOption", "told_url")),
+]
+OUR_CALLS = [
+    *(("describe",), ("getHealth",), ("getOptions",), ("getOption", "told_url"), ("getCounters",)),
+    *(("getExportedValues",), ("getExportedValue", "url"), ("getWarnings",)),
+]
+
+
 def assert_masked(texts: dict[str, str], *silent: str) -> None:
     assert [name for name, text in texts.items() if SECRET in text] == []
     assert [name for name, text in texts.items() if "********" not in text] == list(silent)
@@ -125,19 +136,7 @@ def test_no_secret_leaves_over_thrift() -> None:
     with vault() as service:
         port = service.requireTask(NBServerTask).bound_addrs[0][1]
         with ThriftClient.for_localhost(port, FacebookService) as client:
-            told = {
-                name: repr(client.call(name, *arguments))
-                for name, *arguments in (
-                    ("getStatusDetails",),
-                    ("getExportedValues",),
-                    ("getExportedValue", "url"),
-                    ("getSelectedExportedValues", ["url"]),
-                    ("getRegexExportedValues", "url"),
-                    ("getOptions",),
-                    ("getOption", "told_url"),
-                    ("getCounters",),
-                )
-            }
+            told = {name: repr(client.call(name, *args)) for name, *args in FB303_CALLS}
             with pytest.raises(TApplicationException) as refused:
                 client.setOption("told_number", "many")
     assert_masked({**told, "error": str(refused.value)})
@@ -149,38 +148,19 @@ def test_no_secret_leaves_over_d_bus(tmp_path: Path) -> None:
         TASKS = [*Vault.TASKS, "DBusServiceTask"]
 
     with Daemon(tmp_path / "bus") as bus:
-        argv = (
-            *ARGV,
-            "--dbus-address",
-            bus.address,
-            "--dbus-control",
-            "--dbus-bus-name",
-            "org.x.Vault",
-        )
-        with running(OnBus, *argv) as service:
+        argv = ("--dbus-address", bus.address, "--dbus-control", "--dbus-bus-name", "org.x.Vault")
+        with running(OnBus, *ARGV, *argv) as service:
             service.requireTask(Told).ill = True
             ask = service.requireTask("DBusServiceTask").proxy
             ours = ask("org.x.Vault", "/OnBus/sparts", "org.sparts.Service")
             theirs = ask("org.x.Vault", "/OnBus/fb303", "com.facebook.fb303.Service")
             told = {"StatusDetails": ours.get("StatusDetails")}
-            for proxy, method, *arguments in (
-                (ours, "describe"),
-                (ours, "getHealth"),
-                (ours, "getOptions"),
-                (ours, "getOption", "told_url"),
-                (ours, "getCounters"),
-                (ours, "getExportedValues"),
-                (ours, "getExportedValue", "url"),
-                (ours, "getWarnings"),
-                (theirs, "getStatusDetails"),
-                (theirs, "getExportedValues"),
-                (theirs, "getOptions"),
-            ):
-                told[f"{proxy} {method}"] = repr(proxy.call(method, *arguments))
+            for proxy, calls in ((ours, OUR_CALLS), (theirs, FB303_CALLS)):
+                for method, *args in calls:
+                    told[f"{proxy} {method}"] = repr(proxy.call(method, *args))
             for proxy in (ours, theirs):
-                value = "many"
                 with pytest.raises(Exception, match="cannot be") as refused:
-                    proxy.call("setOption", "told_number", value)
+                    proxy.call("setOption", "told_number", "many")
                 told[f"{proxy} error"] = str(refused.value)
     assert_masked(told)
 
@@ -256,25 +236,16 @@ def test_no_secret_is_in_error_of_start(
     how: str, where: str, flags: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
-    done = captured(
-        [sys.executable, "service.py", "--where", f"{how}@{where}", *flags],
-        cwd=tmp_path,
-        env=clean_environment(VAULT_PASSWORD=SECRET),
-        stderr=subprocess.STDOUT,
-    )
+    command = [sys.executable, "service.py", "--where", f"{how}@{where}", *flags]
+    env = clean_environment(VAULT_PASSWORD=SECRET)
+    done = captured(command, cwd=tmp_path, env=env, stderr=subprocess.STDOUT)
     assert done.returncode == (2 if how in ("usage", "option") else 1), done
     assert_masked({"output": done.stdout})
 
 
 def test_option_that_holds_secret_is_shown_without_it(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
-    done = subprocess.run(
-        [sys.executable, "service.py", "--show-config"],
-        cwd=tmp_path,
-        env=clean_environment(VAULT_PASSWORD=SECRET),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert_masked({"output": done.stdout})
-    assert json.dumps("http://********@host/") in done.stdout
+    env = clean_environment(VAULT_PASSWORD=SECRET)
+    shown = output_of([sys.executable, "service.py", "--show-config"], cwd=tmp_path, env=env)
+    assert_masked({"output": shown})
+    assert json.dumps("http://********@host/") in shown

@@ -12,26 +12,20 @@ import pytest
 from scripts.build_distributions import ROOT, find_projects
 from scripts.release import COMBINATIONS
 from tests.ecosystem.conftest import make_once
-from tests.processes import captured
+from tests.processes import captured, output_of
 
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
 
 
 def copy_checkout(folder: Path) -> None:
     """Copy what git knows of, as a repository of its own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
+    listed = output_of(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
+    for name in listed.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "All"]):
-        subprocess.run([*GIT, *command], cwd=folder, check=True)
+        output_of([*GIT, *command], cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +54,7 @@ def test_what_is_no_version_to_come_is_refused(checkout: Path, version: str, mes
     status, told = release(checkout, version)
     assert status == 1
     assert message in told
-    assert changed(checkout) == ""
-
-
-def changed(checkout: Path) -> str:
-    return subprocess.run(
-        ["git", "status", "--porcelain"], cwd=checkout, capture_output=True, text=True, check=True
-    ).stdout
+    assert output_of(["git", "status", "--porcelain"], cwd=checkout) == ""
 
 
 @pytest.mark.timeout(600)  # an environment for each combination, also on a busy machine
@@ -87,7 +75,7 @@ def test_release_is_made_ready_and_nothing_is_uploaded(tmp_path: Path) -> None:
     log = (tmp_path / "CHANGELOG.md").read_text()
     assert "\n## 1.7.0rc1 (" in log
     assert sorted(path.name for path in (tmp_path / "changes").iterdir()) == ["README.md"]
-    subprocess.run([*GIT, "commit", "--all", "--quiet", "-m", "Release"], cwd=tmp_path, check=True)
+    output_of([*GIT, "commit", "--all", "--quiet", "-m", "Release"], cwd=tmp_path)
     status, told = release(tmp_path, "1.6.9")
     assert status == 1
     assert "1.6.9 does not come after 1.7.0rc1, the last in CHANGELOG.md" in told

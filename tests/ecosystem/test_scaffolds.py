@@ -19,7 +19,8 @@ from sparts.dev.scaffold import LONGEST, words_of
 from sparts.errors import UsageError
 
 from tests.ecosystem.conftest import Environment, make_environment, make_once
-from tests.processes import captured, clean_environment
+from tests.ecosystem.test_wheels import names_in
+from tests.processes import clean_environment, output_of
 
 PROJECTS = {
     "acme-clock": ("service",),
@@ -73,19 +74,16 @@ def check_project(name: str, projects: Environment) -> None:
     project = projects.work / name
     path = f"{Path(projects.python).parent}:{os.environ['PATH']}"
     variables = clean_environment(PATH=path, MYPY_CACHE_DIR=str(projects.work / "mypy"))
-    done = captured([str(project / "check")], env=variables, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, done.stdout
-    assert " passed" in done.stdout
-    assert "All checks passed!" in done.stdout
-    assert "Success: no issues found" in done.stdout
+    said = output_of([project / "check"], env=variables, stderr=subprocess.STDOUT)
+    for expected in (" passed", "All checks passed!", "Success: no issues found"):
+        assert expected in said
 
 
 def check_style(folder: Path) -> None:
     """Check the style of all that is in a folder."""
     ruff = str(Path(sys.executable).with_name("ruff"))
     for command in (["check", "."], ["format", "--check", "."]):
-        done = captured([ruff, *command], cwd=folder)
-        assert done.returncode == 0, done.stdout
+        output_of([ruff, *command], cwd=folder)
 
 
 @pytest.mark.one_python
@@ -97,7 +95,7 @@ def test_new_project_passes_its_checks_at_once(name: str, projects: Environment)
 
 def test_the_command_of_a_new_service_runs_it(projects: Environment) -> None:
     command = str(Path(projects.python).with_name("acme-clock"))
-    shown = subprocess.check_output([command, "--dryrun"], env=clean_environment(), text=True)
+    shown = output_of([command, "--dryrun"], env=clean_environment())
     assert shown.splitlines() == ["AcmeClockService would run, in this order:", "  AcmeClockTask"]
 
 
@@ -197,15 +195,9 @@ def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("existing", ["empty folder", "file", "dangling link"])
-def test_whatever_has_the_name_is_left_alone(existing: str, tmp_path: Path) -> None:
-    path = tmp_path / "acme-jobs"
-    if existing == "empty folder":
-        path.mkdir()
-    elif existing == "file":
-        path.touch()
-    else:
-        path.symlink_to(tmp_path / "nowhere")
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_whatever_has_the_name_is_left_alone(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "acme-jobs")
     with pytest.raises(UsageError, match="exists already"):
         write_service("acme-jobs", tmp_path)
     assert [entry.name for entry in tmp_path.rglob("*")] == ["acme-jobs"]
@@ -282,9 +274,6 @@ def test_classes_are_named_after_the_project(name: str, task: str, service: str)
 
 
 def test_the_wheel_has_every_template(wheels: dict[str, Path]) -> None:
-    import zipfile
-
-    with zipfile.ZipFile(wheels["sparts-dev"]) as archive:
-        packed = sum("/templates/" in name for name in archive.namelist())
+    packed = sum("/templates/" in name for name in names_in(wheels["sparts-dev"]))
     templates = Path(__file__).parents[2] / "sparts-dev" / "src" / "sparts" / "dev" / "templates"
     assert packed == sum(path.is_file() for path in templates.rglob("*")) > 15

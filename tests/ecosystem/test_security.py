@@ -7,7 +7,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from sparts.testing.running import running, service_of
 
 from scripts.audit import find_pins
 from scripts.build_distributions import ROOT
-from tests.processes import ServiceProcess, captured, clean_environment
+from tests.processes import ServiceProcess, captured, clean_environment, output_of
 
 PAGE = ROOT / "docs" / "security.md"
 
@@ -87,7 +86,6 @@ def test_http_serves_its_own_routes_and_nothing_else() -> None:
 
 SECRET = """
 from sparts.options import option
-from sparts.testing.running import running
 from sparts.vservice import VService
 
 class Service(VService):
@@ -101,17 +99,11 @@ def test_secret_is_masked_wherever_options_are_shown(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SECRET)
     for flag in ("-h", "--show-config", "--write-config"):
         for given in ("", "opensesame"):
-            done = subprocess.run(
-                [sys.executable, "service.py", flag],
-                cwd=tmp_path,
-                env=clean_environment(**({"SERVICE_TOKEN": given} if given else {})),
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            assert "token" in done.stdout
-            assert "swordfish" not in done.stdout
-            assert "opensesame" not in done.stdout
+            env = clean_environment(**({"SERVICE_TOKEN": given} if given else {}))
+            said = output_of([sys.executable, "service.py", flag], cwd=tmp_path, env=env)
+            assert "token" in said
+            assert "swordfish" not in said
+            assert "opensesame" not in said
 
 
 def test_every_version_of_the_lock_has_its_hash() -> None:
@@ -160,11 +152,8 @@ def registry(answers: dict[str, object]) -> Iterator[str]:
 
 
 def audit(api: str) -> tuple[int, str]:
-    done = captured(
-        [sys.executable, "-m", "scripts.audit"],
-        cwd=ROOT,
-        env={**os.environ, "SPARTS_AUDIT_API": api},
-    )
+    env = {**os.environ, "SPARTS_AUDIT_API": api}
+    done = captured([sys.executable, "-m", "scripts.audit"], cwd=ROOT, env=env)
     return done.returncode, done.stdout
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from tests.needs import (
     require_root,
     why_no_namespace,
 )
-from tests.processes import captured
+from tests.processes import captured, output_of
 
 HERE = SystemPackage("here", sys.executable, "nothing")
 MISSING = SystemPackage("missing", "/no/such/file", "a good deal")
@@ -44,10 +45,8 @@ def test_what_is_there_lets_a_test_run(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def refused_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Let the system refuse namespaces."""
-    refuses = tmp_path / "unshare"
-    refuses.write_text("#!/bin/sh\necho 'unshare: cannot change it' >&2\nexit 1\n")
-    refuses.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    refuses = write_program(tmp_path / "unshare", "echo 'unshare: cannot change it' >&2\nexit 1")
+    monkeypatch.setenv("PATH", f"{refuses}{os.pathsep}{os.environ['PATH']}")
     why_no_namespace.cache_clear()
     yield
     why_no_namespace.cache_clear()
@@ -107,9 +106,7 @@ def test_root_installs_only_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    apt_get = tmp_path / "apt-get"
-    apt_get.write_text(f'#!/bin/sh\necho "$@" >> {log}\n', encoding="utf-8")
-    apt_get.chmod(0o755)
+    write_program(tmp_path / "apt-get", f'echo "$@" >> {log}')
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.delenv("SPARTS_INSTALL_PACKAGES", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -122,43 +119,44 @@ def test_root_installs_only_what_is_missing(
     assert "here" not in install
 
 
-def run_setup(tmp_path: Path, **variables: str) -> tuple[int, str]:
-    """Run the setup for a new environment, where `sh` and the like are all that is on PATH."""
-    for tool in ("sh", "sed", "touch", "env"):
-        found = shutil.which(tool)
-        assert found is not None
-        (tmp_path / tool).symlink_to(found)
-    done = captured(
-        [str(tmp_path / "sh"), "scripts/setup", str(tmp_path / "venv")],
-        cwd=ROOT,
-        env={"PATH": str(tmp_path), **variables},
-    )
-    return done.returncode, done.stderr
+def write_program(path: Path, text: str) -> Path:
+    """Write a program of the shell, and return the folder that it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path.parent
 
 
-def test_setup_without_any_python_says_what_to_install(tmp_path: Path) -> None:
-    status, said = run_setup(tmp_path)
+def run_setup(folder: Path, script: str = "setup", **variables: str) -> tuple[int, str]:
+    """Run a setup for a new environment, where `sh` and the like are all that is on PATH."""
+    for tool in ("sh", "sed", "touch", "env", "cmp"):
+        write_program(folder / tool, f'exec {shutil.which(tool)} "$@"')
+    command = [str(folder / "sh"), f"scripts/{script}", str(folder / "venv")]
+    env = {"PATH": str(folder), **variables}
+    done = captured(command, cwd=ROOT, env=env, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+WITHOUT_VENV = f'case "$*" in *ensurepip*) exit 1;; esac\nexec {shlex.quote(sys.executable)} "$@"'
+
+
+@pytest.mark.parametrize(
+    ("python", "variables", "told"),
+    [
+        ("", {}, ["no Python 3.11 or later is on PATH", "apt-get install python3 python3-venv"]),
+        ("", {"PYTHON": "python3.99"}, ["PYTHON=python3.99 does not start"]),
+        (WITHOUT_VENV, {}, ["apt-get install python3-venv"]),
+    ],
+    ids=["no Python", "broken", "no venv"],
+)
+def test_setup_without_python_says_what_to_install(
+    python: str, variables: dict[str, str], told: list[str], tmp_path: Path
+) -> None:
+    if python:
+        write_program(tmp_path / "python3", python)
+    status, said = run_setup(tmp_path, **variables)
     assert status == 1
-    assert "no Python 3.11 or later is on PATH" in said
-    assert "apt-get install python3 python3-venv" in said
-
-
-def test_setup_with_a_broken_python_says_so(tmp_path: Path) -> None:
-    status, said = run_setup(tmp_path, PYTHON="python3.99")
-    assert status == 1
-    assert "PYTHON=python3.99 does not start" in said
-
-
-def test_setup_without_venv_says_what_to_install(tmp_path: Path) -> None:
-    python = tmp_path / "python3"
-    python.write_text(
-        f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n',
-        encoding="utf-8",
-    )
-    python.chmod(0o755)
-    status, said = run_setup(tmp_path)
-    assert status == 1
-    assert "apt-get install python3-venv" in said
+    assert [text for text in told if text not in said] == []
 
 
 def test_lock_pins_all_that_is_asked_for() -> None:
@@ -210,10 +208,7 @@ def test_headers_of_the_interpreter_are_a_system_package() -> None:
 
 def test_hypothesis_is_imported_before_the_summary() -> None:
     code = "import sys, tests.conftest; print('hypothesis' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "True\n"
+    assert output_of([sys.executable, "-c", code], cwd=ROOT) == "True\n"
 
 
 def test_built_packages_are_not_in_the_lock() -> None:
@@ -224,35 +219,14 @@ def test_built_packages_are_not_in_the_lock() -> None:
 
 
 def test_setup_of_glib_names_missing_packages(tmp_path: Path) -> None:
-    for tool in ("sh", "cmp"):
-        found = shutil.which(tool)
-        assert found is not None
-        (tmp_path / tool).symlink_to(found)
-    done = captured(
-        [str(tmp_path / "sh"), "scripts/setup_glib", str(tmp_path / "venv")],
-        cwd=ROOT,
-        env={"PATH": str(tmp_path)},
-    )
-    assert done.returncode == 0
-    assert "libgirepository1.0-dev, libcairo2-dev or pkg-config is missing; skipped" in done.stdout
-
-
-def test_setup_of_glib_names_missing_headers(tmp_path: Path) -> None:
-    folder = tmp_path / "venv" / "bin"
-    folder.mkdir(parents=True)
-    for name, text in (("pkg-config", "exit 0"), ("venv/bin/python", "echo /no/such/folder")):
-        script = tmp_path / name
-        script.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-        script.chmod(0o755)
-    done = subprocess.run(
-        ["sh", "scripts/setup_glib", str(tmp_path / "venv")],
-        cwd=ROOT,
-        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "/no/such/folder/Python.h is missing" in done.stdout
+    status, said = run_setup(tmp_path, "setup_glib")
+    assert status == 0
+    assert "libgirepository1.0-dev, libcairo2-dev or pkg-config is missing; skipped" in said
+    write_program(tmp_path / "pkg-config", "exit 0")
+    write_program(tmp_path / "venv/bin/python", "echo /no/such/folder")
+    status, said = run_setup(tmp_path, "setup_glib")
+    assert status == 0
+    assert "/no/such/folder/Python.h is missing" in said
 
 
 def test_all_have_one_version_and_licence_of_whole() -> None:
@@ -271,16 +245,13 @@ def test_every_change_is_in_a_changelog_file() -> None:
         if path.name != "README.md":
             assert re.fullmatch(rf"(\d+|\+[\w-]+)\.({'|'.join(sorted(kinds))})\.md", path.name)
             assert path.read_text(encoding="utf-8").strip(), path
-    done = captured(
-        [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "next"], cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
+    output_of([sys.executable, "-m", "towncrier", "build", "--draft", "--version=next"], cwd=ROOT)
 
 
 def test_make_without_target_lists_what_can_be_made() -> None:
-    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = output_of(["make"], cwd=ROOT)
     for target in ("setup", "serve", "test", "check", "bench", "dist"):
-        assert re.search(rf"^{target} +\S", done.stdout, re.MULTILINE), target
+        assert re.search(rf"^{target} +\S", listed, re.MULTILINE), target
 
 
 def test_clean_room_refuses_an_unknown_option() -> None:

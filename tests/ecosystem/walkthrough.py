@@ -21,7 +21,7 @@ from pathlib import Path
 from scripts.build_distributions import ROOT
 from tests.ecosystem.consoles import COMMANDS, Session, run_commands
 from tests.ecosystem.documentation import find_blocks, write_file
-from tests.processes import captured, clean_environment
+from tests.processes import clean_environment, output_of
 
 
 @dataclass
@@ -87,8 +87,7 @@ def install(walk: Session, command: str, _expected: list[str]) -> None:
     assert words[1] == "install", command
     run = [str(Path(sys.executable).with_name("uv")), *words, "--quiet", "--python", walk.python]
     run += ["--find-links", walk.links, "--constraint", str(ROOT / "requirements.lock")]
-    done = captured(run, cwd=walk.folder, env=clean_environment())
-    assert done.returncode == 0, f"{command!r}:\n{done.stderr}"
+    output_of(run, cwd=walk.folder, env=clean_environment())
 
 
 def run_python(walk: Session, command: str, expected: list[str]) -> None:
