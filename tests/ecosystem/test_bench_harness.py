@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import harness, page, run, runs
-from bench.harness import Report, compare_calls, interleave, per_call
-from bench.machine import find_versions
+from bench.harness import Report, compare_calls, interleave
 
 
 @pytest.fixture(autouse=True)
@@ -22,16 +21,13 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bench"
 
 
-def test_contenders_run_in_alternating_turns() -> None:
+def test_contenders_run_in_alternating_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     contenders = {name: lambda name=name: calls.append(name) for name in "AB"}
     found = interleave(contenders, rounds=2, warmup=1)
     assert "".join(calls) == "ABBAAB"
     assert [len(found[name]) for name in "AB"] == [2, 2]
-
-
-def test_a_quick_look_measures_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_ROUNDS", "3")
+    monkeypatch.setenv("BENCH_ROUNDS", "3")  # a quick look
     assert interleave({"A": lambda: 1}, rounds=50)["A"] == [1, 1, 1]
 
 
@@ -54,11 +50,6 @@ def test_a_target_is_met_or_reported_as_missed(
     assert capsys.readouterr().out.startswith(verdict)
 
 
-def test_a_line_without_a_target_only_informs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Report("topic").value("wake-ups", [0, 1, 5], unit="switches").verdict == "info"
-    assert "1 switches [0..5]" in capsys.readouterr().out
-
-
 def test_calls_are_compared_with_every_peer(results: Path) -> None:
     with Report("calls") as report:
         times = compare_calls(
@@ -68,11 +59,10 @@ def test_calls_are_compared_with_every_peer(results: Path) -> None:
             rounds=3,
             seconds=0.001,
         )
-    assert {name: len(rounds) for name, rounds in times.items()} == {
-        "sparts": 3,
-        "pytest": 3,
-        "a dict": 3,
-    }
+    assert {name: len(rounds) for name, rounds in times.items()} == dict.fromkeys(
+        ("sparts", "pytest", "a dict"), 3
+    )
+    assert min(map(min, times.values())) > 0
     written = json.loads((results / "calls.json").read_text(encoding="utf-8"))
     assert [result["peer"] for result in written["results"]] == ["pytest", "a dict"]
     assert written["versions"]["pytest"] == pytest.__version__
@@ -80,25 +70,10 @@ def test_calls_are_compared_with_every_peer(results: Path) -> None:
     assert written["machine"]["cores"] > 0
 
 
-def test_a_single_call_gets_a_time() -> None:
-    measured = per_call(lambda: None, seconds=0.001)()
-    assert measured > 0
-
-
 def test_a_benchmark_that_breaks_leaves_no_results(results: Path) -> None:
     with pytest.raises(RuntimeError), Report("broken"):
         raise RuntimeError
     assert not results.exists()
-
-
-def test_the_summary_names_every_missed_target() -> None:
-    with Report("one") as report:
-        report.ratio("slow", [2.0], [1.0], peer="other", at_most=1.0)
-        report.value("quick", [1.0], unit="ms", at_most=2.0)
-    said = run.sum_up(["one"])
-    assert "1 of 2 targets met" in said
-    assert "one: slow / other 2 x, not at most 1 x" in said
-    assert "quick" not in said
 
 
 def test_unknown_benchmark_is_named_with_the_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,15 +83,18 @@ def test_unknown_benchmark_is_named_with_the_others(capsys: pytest.CaptureFixtur
     assert "lifecycle" in said
 
 
-def test_versions_are_found_of_what_is_installed() -> None:
-    assert list(find_versions(["pluggy", "no-such-distribution"])) == ["pluggy"]
-
-
-def test_page_shows_every_result_and_missed_target(results: Path) -> None:
+def test_every_result_and_missed_target_is_shown(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Report("one") as report:
         report.ratio("slow", [2.0, 4.0], [1.0, 1.0], peer="other", at_most=1.0, why="It waits.")
         report.value("quick | <1>", [1.0], unit="ms", at_most=2.0)
-        report.value("only told", [5.0], unit="MB", note="ours 3.804e+04 /s")
+        report.value("only told", [0.0, 5.0, 9.0], unit="MB", note="ours 3.804e+04 /s")
+    assert "5 MB [0..9]" in capsys.readouterr().out
+    said = run.sum_up(["one"])
+    assert "1 of 2 targets met" in said
+    assert "one: slow / other 3 x, not at most 1 x" in said
+    assert "quick" not in said
     page.write([results / "one.json"], results.parent / "performance.md")
     lines = (results.parent / "performance-table.md").read_text(encoding="utf-8").splitlines()
     assert "1 of 2 targets are met." in lines
@@ -126,7 +104,7 @@ def test_page_shows_every_result_and_missed_target(results: Path) -> None:
     assert any(
         line.startswith(r"| quick \| &lt;1> | 1 ms | at most 2 ms | met |") for line in lines
     )
-    assert "| only told | 5 MB |  |  | ours 38,040 /s |" in lines
+    assert "| only told | 5 MB (0 to 9) |  |  | ours 38,040 /s |" in lines
 
 
 def test_the_first_page_has_the_chosen_rows_alone(results: Path) -> None:

@@ -20,6 +20,7 @@ from tests.ecosystem.documentation import (
 )
 
 PAGES = find_pages()
+CURL = pytest.mark.needs("curl")
 BRINGING = {"sparts-rpc": ("[rpc]", "sparts-amqp")}
 """Other words of an install line that bring a distribution."""
 
@@ -31,7 +32,7 @@ def collect_blocks() -> list[object]:
         if page.parent == TUTORIAL:
             continue
         for block in find_blocks(page, page.read_text(encoding="utf-8")):
-            marks = [pytest.mark.needs("curl")] if "$ curl" in block.code else []
+            marks = [CURL] if "$ curl" in block.code else []
             name = f"{page.relative_to(ROOT)}:{block.line}"
             collected.append(pytest.param(block, id=name, marks=marks))
     return collected
@@ -113,6 +114,7 @@ SERVICE = "from sparts.vservice import VService\nVService.initFromCLI()\n"
         ("console", "$ rm -rf somewhere\n"),
         ("console", "$ pip install no-such-distribution\n"),
         ("console", "$ python missing.py\n"),
+        pytest.param("console", f"$ curl file://{__file__}\nGood bye\n", marks=CURL),
         ("console", "output of nothing\n"),
     ],
 )
@@ -134,17 +136,13 @@ Service.initFromCLI()
 """
 
 
-def give_config(folder: Path, config: str) -> None:
-    page = folder / "page.md"
-    page.write_text(CONFIGURED, encoding="utf-8")
-    write_files(page, folder)
-    run_block(Block(page, 9, "toml config=service.py", config), folder)
-
-
 @pytest.mark.parametrize("config", ["sise = 2\n", "size = 'large'\n", "# nothing\n"])
 def test_refused_configuration_is_found_out(config: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(CONFIGURED, encoding="utf-8")
+    write_files(page, tmp_path)
     with pytest.raises(AssertionError):
-        give_config(tmp_path, config)
+        run_block(Block(page, 9, "toml config=service.py", config), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -155,34 +153,3 @@ def test_refused_configuration_is_found_out(config: str, tmp_path: Path) -> None
 def test_a_malformed_file_is_found_out(kind: str, code: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"(?i)section|pars|line 1"):
         run_block(Block(ROOT / "README.md", 1, kind, code), tmp_path)
-
-
-WEB = """
-import http.server, sys
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"Hello\\n")
-
-server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler)
-print(f"INFO:Web:Web Server Started on 127.0.0.1:{server.server_port}")
-print("All tasks started")
-try:
-    server.serve_forever()
-except KeyboardInterrupt:
-    server.server_close()
-"""
-SESSION = """
-$ python web.py --web-port 8000 &
-INFO:Web:Web Server Started on 127.0.0.1:8000
-$ curl localhost:8000
-"""
-
-
-@pytest.mark.needs("curl")
-def test_console_session_with_other_output_is_found(tmp_path: Path) -> None:
-    (tmp_path / "web.py").write_text(WEB, encoding="utf-8")
-    with pytest.raises(AssertionError, match="curl localhost"):
-        run_block(Block(ROOT / "README.md", 1, "console", f"{SESSION}Good bye\n"), tmp_path)

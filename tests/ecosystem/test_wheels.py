@@ -16,28 +16,24 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import build_all, find_wheels
 
-PLUGINS = (
-    *("net", "tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel", "rpc", "dev"),
-)
 OWNED = {
-    "sparts-net": {
-        *("sparts/net", "sparts/fb303", "sparts/listeners", "sparts/tasks/asyncio_server")
-    },
-    "sparts-tornado": {"sparts/tasks/tornado"},
-    "sparts-thrift": {
-        "sparts/thrift",
-        "sparts/gen/fb303",
-        *("sparts/tasks/thrift", "sparts/tasks/fb303", "sparts/tasks/tornado_thrift"),
-    },
-    "sparts-twisted": {"sparts/tasks/twisted", "sparts/tasks/twisted_command"},
-    "sparts-dbus": {"sparts/tasks/dbus"},
-    "sparts-asgi": {"sparts/tasks/asgi"},
-    "sparts-grpc": {"sparts/tasks/grpc"},
-    "sparts-amqp": {"sparts/tasks/amqp"},
-    "sparts-otel": {"sparts/otel"},
-    "sparts-rpc": {"sparts/rpc"},
-    "sparts-dev": {"sparts/testing", "sparts/dev"},
+    "sparts-net": "net fb303 listeners tasks/asyncio_server",
+    "sparts-tornado": "tasks/tornado",
+    "sparts-thrift": "thrift gen/fb303 tasks/thrift tasks/fb303 tasks/tornado_thrift",
+    "sparts-twisted": "tasks/twisted tasks/twisted_command",
+    "sparts-dbus": "tasks/dbus",
+    "sparts-asgi": "tasks/asgi",
+    "sparts-grpc": "tasks/grpc",
+    "sparts-amqp": "tasks/amqp",
+    "sparts-otel": "otel",
+    "sparts-rpc": "rpc",
+    "sparts-dev": "testing dev",
 }
+"""The packages of each plugin, below sparts/."""
+
+
+def packages_of(plugin: str) -> set[str]:
+    return {f"sparts/{name}" for name in OWNED[plugin].split()}
 
 
 def names_in(wheel: Path) -> list[str]:
@@ -46,20 +42,16 @@ def names_in(wheel: Path) -> list[str]:
         return [name for name in archive.namelist() if ".dist-info/" not in name]
 
 
-def metadata_file(wheel: Path, name: str) -> bytes | None:
-    """Give one file of a wheel's metadata, or None."""
+def metadata_file(wheel: Path, name: str) -> bytes:
+    """Give one file of a wheel's metadata."""
     with zipfile.ZipFile(wheel) as archive:
-        for path in archive.namelist():
-            if path.endswith(f".dist-info/{name}"):
-                return archive.read(path)
-    return None
+        (path,) = [each for each in archive.namelist() if each.endswith(f".dist-info/{name}")]
+        return archive.read(path)
 
 
 def metadata_of(wheel: Path) -> Message:
     """Give a wheel's METADATA."""
-    contents = metadata_file(wheel, "METADATA")
-    assert contents is not None
-    return message_from_bytes(contents)
+    return message_from_bytes(metadata_file(wheel, "METADATA"))
 
 
 def test_no_wheel_claims_a_shared_namespace(wheels: dict[str, Path]) -> None:
@@ -73,21 +65,13 @@ def test_no_path_is_in_two_wheels(wheels: dict[str, Path]) -> None:
     assert [path for path, count in paths.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_a_plugin_owns_whole_packages(wheels: dict[str, Path], plugin: str) -> None:
-    name = f"sparts-{plugin}"
-    names = names_in(wheels[name])
-    packages = {path.removesuffix("/__init__.py") for path in names if "__init__" in path}
-    assert packages >= OWNED[name]
+@pytest.mark.parametrize("plugin", OWNED)
+def test_a_plugin_owns_whole_typed_packages(wheels: dict[str, Path], plugin: str) -> None:
+    names, owned = names_in(wheels[plugin]), packages_of(plugin)
+    for package in owned:
+        assert {f"{package}/__init__.py", f"{package}/py.typed"} <= set(names)
     for path in names:
-        assert any(path.startswith(f"{package}/") for package in OWNED[name]), path
-
-
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_each_package_says_it_is_typed(wheels: dict[str, Path], plugin: str) -> None:
-    name = f"sparts-{plugin}"
-    typed = {f"{package}/py.typed" for package in OWNED[name]}
-    assert typed <= set(names_in(wheels[name]))
+        assert any(path.startswith(f"{package}/") for package in owned), path
 
 
 def test_files_of_status_page_are_in_wheel(wheels: dict[str, Path]) -> None:
@@ -101,7 +85,7 @@ def test_core_alone_has_modules_in_the_namespaces_themselves(wheels: dict[str, P
     names = names_in(wheels["sparts-core"])
     assert "sparts/py.typed" in names
     assert "sparts/vservice.py" in names
-    others = {package for packages in OWNED.values() for package in packages}
+    others = {package for plugin in OWNED for package in packages_of(plugin)}
     assert not [path for path in names if path.rpartition("/")[0] in others]
 
 
@@ -110,21 +94,19 @@ def test_pluggy_is_all_that_the_core_depends_on(wheels: dict[str, Path]) -> None
     assert [line for line in requires if "extra ==" not in line] == ["pluggy<2,>=1.6"]
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.parametrize("plugin", OWNED)
 def test_plugin_depends_on_range_of_core(wheels: dict[str, Path], plugin: str) -> None:
-    requires = metadata_of(wheels[f"sparts-{plugin}"]).get_all("Requires-Dist", [])
+    requires = metadata_of(wheels[plugin]).get_all("Requires-Dist", [])
     assert any(re.fullmatch(r"sparts-core(\[rpc\])?<2,>=1\.0", each) for each in requires)
 
 
 def test_every_distribution_tells_its_licence_and_its_python(wheels: dict[str, Path]) -> None:
     for name, wheel in wheels.items():
-        metadata = metadata_of(wheel)
+        metadata, licence = metadata_of(wheel), metadata_file(wheel, "licenses/LICENSE")
         assert metadata["License-Expression"] == "MIT", name
         assert metadata["Requires-Python"] == ">=3.11", name
         assert metadata["Summary"], name
         assert metadata["Description-Content-Type"] == "text/markdown", name
-        licence = metadata_file(wheel, "licenses/LICENSE")
-        assert licence is not None, name
         assert licence.startswith(b"MIT License"), name
 
 
