@@ -22,9 +22,10 @@ from thrift.Thrift import TApplicationException
 from thrift.transport.TTransport import (
     TBufferedTransport,
     TFramedTransport,
-    TMemoryBuffer,
     TTransportException,
 )
+
+from tests.thrift.clients import client_of, processed
 
 pytestmark = pytest.mark.needs("thrift-compiler")
 HERE = ("--thrift-host", "127.0.0.1")
@@ -58,11 +59,6 @@ def words(idl: Any, **attributes: Any) -> type[ThriftHandlerTask]:
     return type("WordsHandler", (ThriftHandlerTask,), own)
 
 
-def client_of(service: Any, module: Any, **options: Any) -> Any:
-    port = service.requireTask(NBServerTask).bound_port
-    return ThriftClient.for_localhost(port, module=module, **options)
-
-
 class Multiplexed(NBServerTask):
     MULTIPLEX = True
 
@@ -83,14 +79,7 @@ def test_handler_is_multiplexed_by_name_of_its_task(
 def test_processor_is_there_before_the_task_is_initialised(idl: Any) -> None:
     handler = words(idl)
     task = handler(make_service(service_of(handler)))
-    asked, answer = TMemoryBuffer(), TMemoryBuffer()
-    client = idl.Words.Client(TBinaryProtocol(asked))
-    client.send_repeat("a", 3)
-    task.processor.process(
-        TBinaryProtocol(TMemoryBuffer(asked.getvalue())), TBinaryProtocol(answer)
-    )
-    reader = idl.Words.Client(TBinaryProtocol(TMemoryBuffer(answer.getvalue())))
-    assert reader.recv_repeat() == "aaa"
+    assert processed(task.processor, TBinaryProtocol, idl.Words, "repeat", "a", 3) == "aaa"
 
 
 def test_processor_of_ones_own_answers_the_calls(idl: Any, service_factory: ServiceFactory) -> None:
@@ -130,16 +119,12 @@ def test_server_shows_what_it_serves(
     task = service.requireTask(Shows)
     assert seen == [(10, task.bound_addrs[0])]
     assert task.server is not None
-    asked, answer = TMemoryBuffer(), TMemoryBuffer()
-    protocol = TBinaryProtocol(asked)
-    if task.MULTIPLEX:
-        protocol = TMultiplexedProtocol(protocol, "WordsHandler")
-    idl.Words.Client(protocol).send_repeat("a", 3)
-    task.processor.process(
-        TBinaryProtocol(TMemoryBuffer(asked.getvalue())), TBinaryProtocol(answer)
-    )
-    reader = idl.Words.Client(TBinaryProtocol(TMemoryBuffer(answer.getvalue())))
-    assert reader.recv_repeat() == "aaa"
+
+    def protocol(buffer: Any) -> Any:
+        plain = TBinaryProtocol(buffer)
+        return TMultiplexedProtocol(plain, "WordsHandler") if task.MULTIPLEX else plain
+
+    assert processed(task.processor, protocol, idl.Words, "repeat", "a", 3) == "aaa"
 
 
 def test_server_serves_an_interface_that_was_compiled_twice(

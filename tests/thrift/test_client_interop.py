@@ -16,6 +16,7 @@ from sparts.vservice import VService
 from thrift.Thrift import TApplicationException
 from thrift.transport.TTransport import TTransportException
 
+from tests.thrift.clients import client_of
 from tests.thrift.interop.handler import Handler
 from tests.thrift.interop.peers import exercise, peer
 
@@ -45,13 +46,11 @@ def label(value: object) -> str:
     return "-".join(value) if isinstance(value, tuple) else str(value)
 
 
-def undeclared(make: str) -> type[Exception]:
-    """What an undeclared exception is to the caller: thriftpy2's servers hang up."""
-    kinds: dict[str, type[Exception]] = {
-        "apache": TApplicationException,
-        "thriftpy2": TTransportException,
-    }
-    return kinds[make]
+UNDECLARED: dict[str, type[Exception]] = {
+    "apache": TApplicationException,
+    "thriftpy2": TTransportException,
+}
+"""What an undeclared exception is to the caller: thriftpy2's servers hang up."""
 
 
 @pytest.mark.parametrize(
@@ -69,10 +68,10 @@ def test_the_client_calls_every_method(
 ) -> None:
     types = interop_by(compiler)
     path = "/service" if server[1] == "http" else None
-    with ThriftClient.for_hostport(
-        "127.0.0.1", peers(*server), types, service="Interop", protocol=server[2], path=path
+    with ThriftClient.for_localhost(
+        peers(*server), types, service="Interop", protocol=server[2], path=path
     ) as client:
-        exercise(client.call, types, undeclared(server[0]), infinite=server[2] != "json")
+        exercise(client.call, types, UNDECLARED[server[0]], infinite=server[2] != "json")
 
 
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
@@ -93,7 +92,7 @@ def test_the_asynchronous_client_calls_every_method(
                     client.call(name, *arguments), loop
                 ).result()
 
-            await asyncio.to_thread(exercise, call, types, undeclared(server[0]))
+            await asyncio.to_thread(exercise, call, types, UNDECLARED[server[0]])
 
     asyncio.run(calls())
 
@@ -133,16 +132,12 @@ def service_of(types: Any, server: type[ThriftServerTask]) -> type[VService]:
 def test_our_clients_and_our_server(compiler: str, protocol: str, interop_by: ModuleMaker) -> None:
     types = interop_by(compiler)
     with running(service_of(types, NBServerTask), "--thrift-host", "127.0.0.1") as service:
-        port = service.requireTask("Server").bound_port
-        with ThriftClient.for_hostport(
-            "127.0.0.1", port, types, service="Interop", protocol=protocol
-        ) as client:
+        with client_of(service, types, service="Interop", protocol=protocol) as client:
             exercise(client.call, types, TApplicationException)
             assert client.echoBinary(BIG) == BIG
-        with ThriftClient.for_hostport(
-            "127.0.0.1", port, types, multiplex_service="Second", protocol=protocol
-        ) as second:
+        with client_of(service, types, multiplex_service="Second", protocol=protocol) as second:
             assert second.which() == "second"
+        port = service.requireTask("Server").bound_port
 
         async def calls() -> None:
             async with AsyncThriftClient.for_hostport(
@@ -159,10 +154,8 @@ def test_our_client_and_our_server_over_http(protocol: str, interop_by: ModuleMa
     types = interop_by("thrift")
     service_class = service_of(types, ThriftHTTPTask)
     with running(service_class, "--thrift-http-host", "127.0.0.1") as service:
-        port = service.requireTask("Server").bound_addrs[0][1]
-        with ThriftClient.for_hostport(
-            "127.0.0.1", port, types, service="Interop", protocol=protocol, path="/any"
-        ) as client:
+        options: Any = {"service": "Interop", "protocol": protocol, "path": "/any"}
+        with client_of(service, types, ThriftHTTPTask, **options) as client:
             exercise(client.call, types, TApplicationException, infinite=protocol != "json")
             if protocol != "json":  # which Apache's library reads character by character
                 assert client.echoBinary(BIG[:5_000_000]) == BIG[:5_000_000]

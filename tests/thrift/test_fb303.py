@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -13,17 +13,18 @@ from sparts.counters import CallbackCounter
 from sparts.net.asking import Asking
 from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
-from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.tasks.thrift import NBServerTask
 from sparts.testing import check_task, log_of
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.thrift.calls import Caller, current
-from sparts.thrift.client import ThriftClient
 from sparts.thrift.compiler import CompileContext
 from sparts.thrift.fb303 import FacebookService
 from sparts.thrift.fb303.ttypes import fb_status
 from sparts.vservice import VService
 from sparts.vtask import VTask
 from thrift.Thrift import TApplicationException
+
+from tests.thrift.clients import client_of, serving
 
 LOCAL = ["--thrift-host", "127.0.0.1"]
 
@@ -38,15 +39,9 @@ class Monitored(VService):
     fixed = option(default="x", reloadable=False)
 
 
-@contextmanager
-def asked(*argv: str, **options: Any) -> Iterator[tuple[VService, Any]]:
+def asked(**options: Any) -> AbstractContextManager[tuple[VService, Any]]:
     """Run the service; give it, and a client of its fb303 interface."""
-    with running(Monitored, *LOCAL, *argv) as service:
-        task = service.requireTask(NBServerTask)
-        with ThriftClient.for_hostport(
-            "127.0.0.1", task.bound_port, FacebookService, **options
-        ) as client:
-            yield service, client
+    return serving(Monitored, FacebookService, **options)
 
 
 def test_it_does_what_every_task_must() -> None:
@@ -120,8 +115,7 @@ def test_hanging_counter_holds_up_neither_calls_nor_stop(monkeypatch: pytest.Mon
         TASKS = [*Monitored.TASKS, Stuck]
 
     thread = make_service(WithStuck, *LOCAL).startBG()
-    port = thread.service.requireTask(NBServerTask).bound_port
-    with ThriftClient.for_hostport("127.0.0.1", port, FacebookService) as client:
+    with client_of(thread.service, FacebookService) as client:
         for _ in range(8):  # more than there are threads for calls
             with pytest.raises(TApplicationException, match="No answer about counters within"):
                 client.getCounters()
@@ -159,12 +153,6 @@ def test_a_client_has_the_service_restart() -> None:
             client.reinitialize()
             log.wait_for_line("reinitialize was called from 127.0.0.1")
             log.wait_for_line("All tasks started")
-        assert service.join(30)
-
-
-def test_a_client_has_the_service_stop() -> None:
-    with asked() as (service, client):
-        client.shutdown()
         assert service.join(30)
 
 
@@ -237,39 +225,7 @@ def test_an_interface_that_extends_it_is_served_whole() -> None:
         def getStatusDetails(self) -> str:  # noqa: N802
             return "adds well"
 
-    class Service(VService):
-        TASKS = [NBServerTask, CalculatorTask]
-
-    with running(Service, *LOCAL) as service:
-        port = service.requireTask(NBServerTask).bound_port
-        with ThriftClient.for_hostport("127.0.0.1", port, calculator) as client:
-            assert client.add(1, 2**62) == 2**62 + 1
-            assert client.getName() == "Service"
-            assert client.getStatusDetails() == "adds well"
-
-
-def test_multiplexed_server_serves_it_beside_others() -> None:
-    second = CompileContext().importThriftStr("service Second { string which() }")
-
-    class SecondTask(ThriftHandlerTask):
-        MODULE = second
-
-        def which(self) -> str:
-            return "second"
-
-    class Server(NBServerTask):
-        MULTIPLEX = True
-
-    class Service(VService):
-        TASKS = [Server, SecondTask, FB303HandlerTask]
-
-    with running(Service, *LOCAL) as service:
-        port = service.requireTask(Server).bound_port
-        with ThriftClient.for_hostport(
-            "127.0.0.1", port, FacebookService, multiplex_service="FacebookService"
-        ) as client:
-            assert client.getName() == "Service"
-        with ThriftClient.for_hostport(
-            "127.0.0.1", port, second, multiplex_service="Second"
-        ) as client:
-            assert client.which() == "second"
+    with serving(service_of(NBServerTask, CalculatorTask), calculator) as (_, client):
+        assert client.add(1, 2**62) == 2**62 + 1
+        assert client.getName() == "Service"
+        assert client.getStatusDetails() == "adds well"

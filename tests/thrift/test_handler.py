@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import pytest
 import thriftpy2
 from sparts.counters import counters_of
 from sparts.errors import StartError
+from sparts.net.hosts import is_loopback
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing.conformance import check_task
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of, wait_ended
 from sparts.thrift.calls import Caller, caller
-from sparts.thrift.client import ThriftClient
 from sparts.thrift.compiler import CompileContext
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TMemoryBuffer
 
+from tests.thrift.clients import client_of, processed
 from tests.thrift.echo import (
     HERE,
     AsyncHandler,
@@ -123,9 +123,7 @@ def test_methods_named_like_attributes_of_tasks_fail_start(written: bool) -> Non
         assert f'return self.on_{name} for "{name}"' in error
 
 
-def test_implementation_gives_reserved_names_another_method(
-    serve: Any,
-) -> None:
+def test_implementation_gives_reserved_names_another_method(serve: Any) -> None:
     made = thriftpy2.load(str(IDL / "reserved.thrift"), "reserved_thrift")
 
     class Renamed(ThriftHandlerTask):
@@ -144,9 +142,7 @@ def test_implementation_gives_reserved_names_another_method(
         def on_name(self) -> str:
             return "a name"
 
-    service = serve(Renamed)
-    port = service.requireTask(NBServerTask).bound_port
-    with ThriftClient("127.0.0.1", port, made) as client:
+    with client_of(serve(Renamed), made) as client:
         assert client.call("join", "me") == "me"
         assert client.call("name") == "a name"
 
@@ -197,14 +193,19 @@ def test_each_call_has_its_own_defaults(
             assert outer.named["a"].numbers == [5, 0]
 
 
+def send_without_arguments(protocol: Any, method: str) -> None:
+    """Send a call of a method, and none of its arguments."""
+    protocol.writeMessageBegin(method, TMessageType.CALL, 0)
+    protocol.writeStructBegin("args")
+    protocol.writeFieldStop()
+    protocol.writeStructEnd()
+    protocol.writeMessageEnd()
+    protocol.trans.flush()
+
+
 def without_arguments(client: Any, method: str) -> Any:
     """Call a method, sending none of its arguments."""
-    client._oprot.writeMessageBegin(method, TMessageType.CALL, 0)
-    client._oprot.writeStructBegin("args")
-    client._oprot.writeFieldStop()
-    client._oprot.writeStructEnd()
-    client._oprot.writeMessageEnd()
-    client._oprot.trans.flush()
+    send_without_arguments(client._oprot, method)
     return getattr(client, f"recv_{method}")()
 
 
@@ -213,12 +214,7 @@ def test_json_calls_have_their_own_defaults_too() -> None:
     with running(service_of(handler, NBServerTask), *HERE) as service:
         for _ in range(2):
             buffer, answer = TMemoryBuffer(), TMemoryBuffer()
-            out = TJSONProtocol(buffer)
-            out.writeMessageBegin("append", TMessageType.CALL, 0)
-            out.writeStructBegin("args")
-            out.writeFieldStop()
-            out.writeStructEnd()
-            out.writeMessageEnd()
+            send_without_arguments(TJSONProtocol(buffer), "append")
             asked = TJSONProtocol(TMemoryBuffer(buffer.getvalue()))
             service.requireTask(handler).processor.process(asked, TJSONProtocol(answer))
             client = defaults.Defaults.Client(TJSONProtocol(TMemoryBuffer(answer.getvalue())))
@@ -372,20 +368,24 @@ def test_a_method_can_ask_who_calls(handler: type[ThriftHandlerTask], serve: Any
 
 
 @pytest.mark.parametrize(
-    ("address", "local"),
+    ("address", "loopback", "local"),
     [
-        (("127.0.0.1", 1), True),
-        (("::1", 1, 0, 0), True),
-        (("::ffff:127.0.0.1", 1, 0, 0), True),
-        ("", True),
-        (b"\0abstract", True),
-        (("10.0.0.1", 1), False),
-        (("fe80::1%eth0", 1, 0, 2), False),
-        (("::ffff:10.0.0.1", 1, 0, 0), False),
+        (("127.0.0.1", 1), True, True),
+        (("::1", 1, 0, 0), True, True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True, True),
+        ("", False, True),
+        (b"\0abstract", False, True),
+        (None, False, True),
+        (("10.0.0.1", 1), False, False),
+        (("fe80::1%eth0", 1, 0, 2), False, False),
+        (("::ffff:10.0.0.1", 1, 0, 0), False, False),
     ],
 )
-def test_caller_is_local_by_loopback_or_unix_socket(address: Any, local: bool) -> None:
-    assert Caller(address).local is local
+def test_caller_is_local_by_loopback_or_unix_socket(
+    address: Any, loopback: bool, local: bool
+) -> None:
+    assert is_loopback(address) is loopback
+    assert address is None or Caller(address).local is local
 
 
 def test_the_asyncio_loop_comes_along_for_coroutines_alone() -> None:
@@ -400,19 +400,13 @@ def test_the_processor_works_with_apaches_protocols(
     service = service_factory(service_of(handler))
     processor = service.requireTask(handler).processor
     for protocol in (TBinaryProtocol, TJSONProtocol):
-
-        def ask(send: Any, receive: Any, made: Any = Echo, protocol: Any = protocol) -> Any:
-            sent, answered = TMemoryBuffer(), TMemoryBuffer()
-            send(made.Client(protocol(sent)))
-            processor.process(protocol(TMemoryBuffer(sent.getvalue())), protocol(answered))
-            return receive(made.Client(protocol(TMemoryBuffer(answered.getvalue()))))
-
-        assert ask(lambda c: c.send_text("a"), lambda c: c.recv_text()) == "a"
-        assert ask(lambda c: c.send_ping(), lambda c: c.recv_ping()) is None
+        ask = partial(processed, processor, protocol)
+        assert ask(Echo, "text", "a") == "a"
+        assert ask(Echo, "ping") is None
         with pytest.raises(ttypes.Refused):
-            ask(lambda c: c.send_fail("refused"), lambda c: c.recv_fail())
+            ask(Echo, "fail", "refused")
         with pytest.raises(TApplicationException) as unknown:
-            ask(lambda c: c.send_answer(), lambda c: c.recv_answer(), Other)
+            ask(Other, "answer")
         assert unknown.value.type == TApplicationException.UNKNOWN_METHOD
 
 
@@ -421,11 +415,9 @@ def test_a_handler_does_what_every_task_must(handler: type[ThriftHandlerTask]) -
     check_task(handler)
 
 
-def test_field_without_number_is_served_as_well(serve: Any, tmp_path: Path) -> None:
+def test_field_without_number_is_served_as_well(serve: Any) -> None:
     """Though Apache's C code cannot read it."""
-    from tests.thrift.generated import generated
-
-    numberless: ModuleType = generated("numberless")
+    numberless = generated("numberless")
 
     class Handler(ThriftHandlerTask):
         MODULE = numberless.Numberless

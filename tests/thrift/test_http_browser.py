@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sparts.net.hosts import is_loopback
 from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import NBServerTask
@@ -26,6 +25,7 @@ from thrift.Thrift import TApplicationException
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.browsers import launched, malicious_site
+from tests.thrift import clients
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -51,12 +51,8 @@ def port_of(service: Any) -> int:
     return int(service.requireTask(ThriftHTTPTask).bound_addrs[0][1])
 
 
-@contextmanager
-def client_of(service: Any, **options: Any) -> Iterator[Any]:
-    with ThriftClient.for_hostport(
-        "127.0.0.1", port_of(service), FacebookService, path="/", **options
-    ) as client:
-        yield client
+def client_of(service: Any, **options: Any) -> Any:
+    return clients.client_of(service, FacebookService, ThriftHTTPTask, path="/", **options)
 
 
 def message(method: str, *arguments: Any, protocol: Any = TBinaryProtocol) -> bytes:
@@ -185,23 +181,6 @@ def test_rebound_name_is_refused_on_dual_stack_sockets(host: str) -> None:
                 post(service, message("getName"), address=address, Host=f"x.localhost:{port}")
                 == 200
             )
-
-
-@pytest.mark.parametrize(
-    ("address", "local"),
-    [
-        (("127.0.0.1", 1), True),
-        (("::1", 1, 0, 0), True),
-        (("::ffff:127.0.0.1", 1, 0, 0), True),
-        (("::ffff:192.0.2.1", 1, 0, 0), False),
-        (("192.0.2.1", 1), False),
-        (("fe80::1%eth0", 1, 0, 0), False),
-        ("/run/socket", False),
-        (None, False),
-    ],
-)
-def test_loopback_is_told_from_other_addresses(address: Any, local: bool) -> None:
-    assert is_loopback(address) is local
 
 
 def test_browser_must_know_name_of_server_on_network(monkeypatch: pytest.MonkeyPatch) -> None:

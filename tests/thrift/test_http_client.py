@@ -14,6 +14,7 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.transport.TTransport import TMemoryBuffer, TTransportException
 
 from tests.thrift.interop.handler import Handler
+from tests.thrift.scripted import Peer, hold
 
 pytestmark = pytest.mark.needs("thrift-compiler")
 
@@ -110,32 +111,24 @@ def test_an_answer_that_is_too_long_is_told(types: Any) -> None:
         client.nothing()
 
 
-def test_a_peer_that_speaks_no_http_is_told(types: Any) -> None:
-    from tests.thrift.scripted import Peer, hold
+def speak_no_http(connection: Any) -> None:
+    connection.recv(10)
+    connection.sendall(b"\x00\x00\x00\x04oops\r\n")
+    hold(connection)
 
-    def script(connection: Any) -> None:
-        connection.recv(10)
-        connection.sendall(b"\x00\x00\x00\x04oops\r\n")
-        hold(connection)
 
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (speak_no_http, "does not speak HTTP as it should"),
+        (lambda connection: None, "closed the connection before it answered"),
+    ],
+    ids=["no HTTP", "hangs up"],
+)
+def test_a_peer_without_an_answer_is_told(script: Any, why: str, types: Any) -> None:
     with (
         Peer(types, script) as peer,
-        ThriftClient.for_hostport(
-            "127.0.0.1", peer.port, types, service="Interop", path="/"
-        ) as client,
-        pytest.raises(TTransportException, match="does not speak HTTP as it should"),
-    ):
-        client.nothing()
-
-
-def test_a_peer_that_hangs_up_is_told(types: Any) -> None:
-    from tests.thrift.scripted import Peer
-
-    with (
-        Peer(types, lambda connection: None) as peer,
-        ThriftClient.for_hostport(
-            "127.0.0.1", peer.port, types, service="Interop", path="/"
-        ) as client,
-        pytest.raises(TTransportException, match="closed the connection before it answered"),
+        ThriftClient.for_localhost(peer.port, types, service="Interop", path="/") as client,
+        pytest.raises(TTransportException, match=why),
     ):
         client.nothing()

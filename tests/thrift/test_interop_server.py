@@ -11,26 +11,22 @@ from typing import Any
 import pytest
 import thriftpy2
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
-from sparts.testing.running import ServiceFactory, service_of
 from sparts.vservice import VService
 from thrift.Thrift import TApplicationException
 from thriftpy2.protocol import (
     TBinaryProtocolFactory,
     TCompactProtocolFactory,
     TCyBinaryProtocolFactory,
-    TMultiplexedProtocolFactory,
 )
 from thriftpy2.rpc import make_client
 from thriftpy2.thrift import TApplicationException as TheirApplicationException
 from thriftpy2.transport import TCyFramedTransportFactory, TFramedTransportFactory
 
 from tests.thrift.echo import (
-    HERE,
     PROTOCOLS,
     AsyncHandler,
     EchoHandler,
     InlineHandler,
-    OtherHandler,
     apache_client,
     ask_text,
     connect,
@@ -58,16 +54,12 @@ class ThriftPyHandler(EchoHandler):
 
 
 @contextmanager
-def their_client(
-    service: VService, protocol: str = "binary", multiplex: str = "", made: Any = None
-) -> Iterator[Any]:
+def their_client(service: VService, protocol: str) -> Iterator[Any]:
     """Give a client of thriftpy2's of the service's server."""
     host, port = service.requireTask(NBServerTask).bound_addrs[0]
     spoken, framed = (factory() for factory in THEIRS[protocol])
-    if multiplex:
-        spoken = TMultiplexedProtocolFactory(spoken, multiplex)
     client = make_client(
-        made or py2.Echo, host, port, proto_factory=spoken, trans_factory=framed, timeout=30_000
+        py2.Echo, host, port, proto_factory=spoken, trans_factory=framed, timeout=30_000
     )
     try:
         yield client
@@ -128,30 +120,6 @@ def test_every_type_goes_both_ways_with_thriftpy2s_client(
         with pytest.raises(TheirApplicationException, match="internal error"):
             asking.fail("otherwise")
         assert service.requireTask(handler.__name__).told == ["once"]
-
-
-def test_thriftpy2s_multiplexed_client_finds_its_service(service_factory: ServiceFactory) -> None:
-    class Multiplexed(NBServerTask):
-        MULTIPLEX = True
-
-    service = service_factory(service_of(Multiplexed, ThriftPyHandler, OtherHandler), *HERE)
-    with their_client(service, "binary", "Other", py2.Other) as asking:
-        assert asking.text("a") == "A"
-    with their_client(service, "binary", "Echo") as asking:
-        assert asking.text("a") == "a"
-
-
-@pytest.mark.parametrize(
-    ("protocol", "handler"), [("binary", EchoHandler), ("compact", AsyncHandler)]
-)
-def test_payloads_of_15_mb_go_both_ways(
-    protocol: str, handler: type[ThriftHandlerTask], serve: Any
-) -> None:
-    service = serve(handler)
-    large = "\u00e9" * 7_500_000
-    with apache_client(service, protocol) as asking:
-        assert asking.text(large) == large
-        assert asking.raw(large.encode()) == large.encode()
 
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler])

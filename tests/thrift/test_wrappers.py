@@ -12,11 +12,11 @@ import pytest
 import thriftpy2
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing.running import running
-from sparts.thrift.client import ThriftClient
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.transport.THttpClient import THttpClient
 
-from tests.thrift.echo import HERE, AsyncHandler, EchoHandler, EchoServer, InlineHandler, interop
+from tests.thrift.clients import serving
+from tests.thrift.echo import AsyncHandler, EchoHandler, EchoServer, InlineHandler, interop
 from tests.thrift.test_http import HERE as OVER_HTTP
 from tests.thrift.test_http import EchoOverHTTP
 from tests.wrapping import wrapped_by
@@ -42,12 +42,10 @@ def test_wrapper_sees_arguments_of_each_call(handler: type[EchoHandler]) -> None
         seen.append(call)
         return proceed()
 
-    with running(wrapped_by(note, EchoServer, handler), *HERE) as service:
-        port = service.requireTask(EchoServer).bound_port
-        with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
-            echo.ping()
-            assert echo.text("one") == "one"
-            assert echo.add(1, 2) == (103 if handler is PartialHandler else 3)
+    with serving(wrapped_by(note, EchoServer, handler), interop.Echo) as (_, echo):
+        echo.ping()
+        assert echo.text("one") == "one"
+        assert echo.add(1, 2) == (103 if handler is PartialHandler else 3)
     assert [(call.name, call.arguments) for call in seen] == [
         ("ping", ()), ("text", ("one",)), ("add", (1, 2)),
     ]  # fmt: skip
@@ -65,11 +63,9 @@ def test_wrapper_proceeds_as_often_as_it_likes(handler: type[EchoHandler]) -> No
     async def twice(call: Any, proceed: Any) -> Any:
         return await proceed() + await proceed() if call.name == "text" else "instead"
 
-    with running(wrapped_by(twice, EchoServer, handler), *HERE) as service:
-        port = service.requireTask(EchoServer).bound_port
-        with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
-            assert echo.text("one") == "oneone"
-            assert echo.who() == "instead"
+    with serving(wrapped_by(twice, EchoServer, handler), interop.Echo) as (_, echo):
+        assert echo.text("one") == "oneone"
+        assert echo.who() == "instead"
 
 
 ODD = """
@@ -102,14 +98,12 @@ def test_parameters_may_be_named_as_those_of_calls(wrapper: Any, tmp_path: Path)
     idl.write_text(ODD)
     module = thriftpy2.load(str(idl), f"odd{wrapper is None}_thrift")
     handler: Any = type("Handler", (OddHandler,), {"MODULE": module.Odd})
-    with running(wrapped_by(wrapper, NBServerTask, handler), *HERE) as service:
-        port = service.requireTask(NBServerTask).bound_port
-        with ThriftClient.for_localhost(port, module=module.Odd) as odd:
-            assert odd.said("a", "b", "c", "d") == "a/b/c/d"
-            for _ in range(2):
-                assert odd.given([3], 4) == [3, 4]
-                assert odd.given(None, None) == [1, 2, 7]
-            assert odd.across(module.Point(3, 4)) == 7
+    with serving(wrapped_by(wrapper, NBServerTask, handler), module.Odd) as (_, odd):
+        assert odd.said("a", "b", "c", "d") == "a/b/c/d"
+        for _ in range(2):
+            assert odd.given([3], 4) == [3, 4]
+            assert odd.given(None, None) == [1, 2, 7]
+        assert odd.across(module.Point(3, 4)) == 7
 
 
 class Counting(InlineHandler):
@@ -128,10 +122,8 @@ class CountingInThreads(Counting):
 
 @pytest.mark.parametrize("handler", [Counting, CountingInThreads])
 def test_what_a_method_sets_is_for_its_call(handler: type[EchoHandler]) -> None:
-    with running(wrapped_by(None, EchoServer, handler), *HERE) as service:
-        port = service.requireTask(EchoServer).bound_port
-        with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
-            assert [echo.text("") for _ in range(3)] == ["1", "1", "1"]
+    with serving(wrapped_by(None, EchoServer, handler), interop.Echo) as (_, echo):
+        assert [echo.text("") for _ in range(3)] == ["1", "1", "1"]
 
 
 def test_json_over_http_is_wrapped() -> None:
