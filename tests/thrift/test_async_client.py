@@ -25,6 +25,17 @@ def client_of(peer: Peer | int, types: Any, **options: Any) -> AsyncThriftClient
     return AsyncThriftClient.for_hostport("127.0.0.1", port, types, service="Interop", **options)
 
 
+def holding(types: Any) -> Peer:
+    """Give a peer that reads its first call, and does not answer it."""
+
+    def read_and_hold(connection: socket.socket) -> None:
+        peer.read(connection)
+        hold(connection)
+
+    peer = Peer(types, read_and_hold)
+    return peer
+
+
 async def asked(peer: Peer) -> None:
     """Wait until the peer has read a call."""
     assert await asyncio.to_thread(peer.asked.wait, 30)
@@ -70,20 +81,12 @@ def test_a_call_that_is_cancelled_closes_its_connection(types: Any) -> None:
                 await call
             assert await client.join("a", "b") == "a|b"
 
-    def read_and_hold(connection: socket.socket) -> None:
-        peer.read(connection)
-        hold(connection)
-
-    with Peer(types, read_and_hold) as peer:
+    with holding(types) as peer:
         asyncio.run(calls())
         assert len(peer.connections) == 2
 
 
 def test_closing_ends_the_calls_of_others(types: Any) -> None:
-    def read_and_hold(connection: socket.socket) -> None:
-        peer.read(connection)
-        hold(connection)
-
     async def calls() -> None:
         client = client_of(peer, types, timeout=None, idempotent=True)
         call = asyncio.create_task(client.hang())
@@ -95,7 +98,7 @@ def test_closing_ends_the_calls_of_others(types: Any) -> None:
             await client.nothing()
         await client.close()
 
-    with Peer(types, read_and_hold) as peer:
+    with holding(types) as peer:
         asyncio.run(calls())
 
 

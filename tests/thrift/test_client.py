@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ from thrift.transport.TTransport import TTransportException
 
 from tests.processes import run_to_end
 from tests.thrift.interop.peers import IDL
-from tests.thrift.scripted import Peer, hold, read_exactly
+from tests.thrift.scripted import Peer, Script, hold
 
 pytestmark = [
     pytest.mark.needs("thrift-compiler"),
     pytest.mark.usefixtures("no_descriptor_left"),
 ]
 CLIENTS = [ThriftClient, AsyncThriftClient]
+NOBODY = 1
+"""A port that nobody serves."""
 
 
 class Waited:
@@ -75,20 +78,19 @@ def client_of(peer: Peer | int, types: Any, **options: Any) -> Any:
     return client if client_class is ThriftClient else Waited(client)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def drop(connection: socket.socket) -> None:
     """Close the connection before anything is read."""
 
 
-def drop_call(connection: socket.socket) -> None:
-    """Read the beginning of a call, and close the connection."""
-    read_exactly(connection, 4)
+def saying(answer: bytes, then: Script = drop) -> Script:
+    """Give a script that reads the beginning of a call, and answers it."""
+
+    def say(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(answer)
+        then(connection)
+
+    return say
 
 
 # -- connecting --------------------------------------------------------------------------------
@@ -96,51 +98,41 @@ def drop_call(connection: socket.socket) -> None:
 
 @both
 def test_making_a_client_connects_to_nothing(types: Any) -> None:
-    port = free_port()
-    with client_of(port, types) as client:
+    with client_of(NOBODY, types) as client:
         with pytest.raises(
-            TTransportException, match=rf"^Cannot connect to 127\.0\.0\.1:{port}: Connection refu"
+            TTransportException, match=rf"^Cannot connect to 127\.0\.0\.1:{NOBODY}: Connection refu"
         ) as caught:
             client.join("a", "b")
         assert caught.value.type == TTransportException.NOT_OPEN
         assert str(caught.value).endswith("Is it running?")
 
 
-def test_unix_socket_that_is_not_there_is_named(types: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({"unix": "/nowhere"}, "Cannot connect to /nowhere: No such file or dir"),
+        ({"host": "no.invalid", "port": 9090}, r"Cannot connect to no\.invalid:9090: "),
+    ],
+)
+def test_place_that_is_not_there_is_named(where: dict[str, Any], why: str, types: Any) -> None:
     with (
-        ThriftClient.for_unix(str(tmp_path / "none"), types, service="Interop") as client,
-        pytest.raises(TTransportException, match="Cannot connect to .*/none: No such file or dir"),
-    ):
-        client.nothing()
-
-
-def test_a_host_that_is_not_there_is_named(types: Any) -> None:
-    with (
-        ThriftClient.for_hostport("no.invalid", 9090, types, service="Interop") as client,
-        pytest.raises(TTransportException, match=r"Cannot connect to no\.invalid:9090: "),
+        ThriftClient(module=types, service="Interop", **where) as client,
+        pytest.raises(TTransportException, match=why),
     ):
         client.nothing()
 
 
 @both
 def test_connecting_takes_no_longer_than_it_may(types: Any) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
         port = listener.getsockname()[1]
-        waiting = [socket.socket() for _ in range(8)]  # nobody accepts: the queue is full
-        for sock in waiting:
-            sock.setblocking(False)
-            sock.connect_ex(("127.0.0.1", port))
-        try:
-            with (
-                client_of(port, types, connect_timeout=0.2) as client,
-                pytest.raises(TTransportException, match=f"to 127.0.0.1:{port} within 0.2 s"),
-            ):
-                client.nothing()
-        finally:
-            for sock in waiting:
-                sock.close()
+        for _ in range(8):  # nobody accepts: the queue is full
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        client = stack.enter_context(client_of(port, types, connect_timeout=0.2))
+        with pytest.raises(TTransportException, match=f"to 127.0.0.1:{port} within 0.2 s"):
+            client.nothing()
 
 
 # -- connections -------------------------------------------------------------------------------
@@ -232,7 +224,7 @@ if child:
 
 @both
 def test_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
-    with Peer(types, drop_call) as peer, client_of(peer, types) as client:
+    with Peer(types, saying(b"")) as peer, client_of(peer, types) as client:
         with pytest.raises(
             TTransportException, match="closed the connection before it ans"
         ) as lost:
@@ -245,7 +237,7 @@ def test_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
 @both
 @pytest.mark.parametrize("idempotent", [True, ["nothing", "join"], "nothing"])
 def test_harmless_call_is_repeated(types: Any, idempotent: Any) -> None:
-    with Peer(types, drop_call, drop) as peer:
+    with Peer(types, saying(b""), drop) as peer:
         with client_of(peer, types, idempotent=idempotent) as client:
             client.nothing()
         assert len(peer.connections) == 3
@@ -312,23 +304,20 @@ def test_deadline_is_for_the_whole_call(types: Any) -> None:
 @both
 def test_peer_without_reading_holds_no_call(types: Any) -> None:
     stop = threading.Event()
-    with (
-        Peer(types, lambda connection: void(stop.wait(30))) as peer,
-        client_of(peer, types, timeout=0.3) as client,
-    ):
+
+    def wait(connection: socket.socket) -> None:
+        stop.wait(30)
+
+    with Peer(types, wait) as peer, client_of(peer, types, timeout=0.3) as client:
         with pytest.raises(TTransportException, match=r"within 0\.3 s"):
             client.echoBinary(bytes(32_000_000))
         stop.set()
 
 
-def void(_: object) -> None:
-    """Give nothing."""
-
-
 @both
 def test_retries_end_with_the_time_of_the_call(types: Any) -> None:
     with (
-        client_of(free_port(), types, idempotent=True, retries=1000, timeout=0.3) as client,
+        client_of(NOBODY, types, idempotent=True, retries=1000, timeout=0.3) as client,
         pytest.raises(TTransportException, match=r"Connection refused|within 0\.3 s"),
     ):
         client.nothing()
@@ -356,11 +345,7 @@ def test_retries_end_with_the_time_of_the_call(types: Any) -> None:
     ],
 )
 def test_a_peer_that_speaks_something_else_is_told(answer: bytes, why: str, types: Any) -> None:
-    def script(connection: socket.socket) -> None:
-        peer.read(connection)
-        connection.sendall(answer)
-
-    with Peer(types, script) as peer, client_of(peer, types, max_frame=2000) as client:
+    with Peer(types, saying(answer)) as peer, client_of(peer, types, max_frame=2000) as client:
         with pytest.raises(TTransportException, match=rf"127\.0\.0\.1:{peer.port}:? .*{why}"):
             client.nothing()
         client.nothing()
@@ -371,11 +356,7 @@ def test_a_peer_that_speaks_something_else_is_told(answer: bytes, why: str, type
     "garbage", [b"", b"\x00", b"garbage" * 10, b"\x80\x01\x00\x02\x7f\xff\xff\xff"]
 )
 def test_answer_that_makes_no_sense_ends_its_connection(garbage: bytes, types: Any) -> None:
-    def script(connection: socket.socket) -> None:
-        peer.read(connection)
-        connection.sendall(struct.pack("!I", len(garbage)) + garbage)
-        hold(connection)
-
+    script = saying(struct.pack("!I", len(garbage)) + garbage, hold)
     with Peer(types, script) as peer, client_of(peer, types) as client:
         with pytest.raises(TProtocolException, match="An answer to join makes no sense: "):
             client.join("a", "b")
