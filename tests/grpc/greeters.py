@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import grpc
 from sparts.tasks.grpc import GrpcTask
+from sparts.testing.leftovers import allow
+from sparts.testing.running import ServiceFactory, service_of
+from sparts.vservice import VService
 
 from tests.grpc.generated import generated
 
+allow(descriptor=r"anon_inode:\[(eventpoll|eventfd|timerfd)\]")  # grpcio's, once a process
 pb2, pb2_grpc = generated("greeter")
 Text = pb2.Text
 Base: Any = pb2_grpc.GreeterServicer
@@ -118,3 +123,23 @@ class GreeterTask(GrpcTask):
     """Serves both."""
 
     SERVICERS = (Greeter, ThreadGreeter)
+
+
+LOCAL = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
+
+
+def target(service: VService) -> str:
+    """Return where a service listens."""
+    (address,) = service.requireTask(GrpcTask).bound_addrs
+    return f"unix:{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+@contextmanager
+def serving(
+    *argv: str, of: type[VService] | None = None
+) -> Iterator[tuple[VService, grpc.Channel]]:
+    """Run a service, that of the greeters if none is given; give it, and a channel to it."""
+    with closing(ServiceFactory()) as factory:
+        service = factory(of or service_of(GreeterTask), *LOCAL, *argv)
+        with grpc.insecure_channel(target(service)) as channel:
+            yield service, channel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,14 +11,10 @@ import pytest
 from sparts.errors import OptionError
 from sparts.tasks.grpc import GrpcClientTask
 from sparts.testing.conformance import check_task
-from sparts.testing.leftovers import allow
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
-from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
-
-LOCAL = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
-allow(descriptor=r"anon_inode:\[(eventpoll|eventfd|timerfd)\]")  # grpcio's, once a process
+from tests.grpc.greeters import LOCAL, GreeterTask, Text, pb2_grpc, target
 
 
 class Client(GrpcClientTask):
@@ -34,12 +29,6 @@ def service() -> Iterator[VService]:
     """Give a service that calls itself."""
     with running(service_of(GreeterTask, Client), *LOCAL) as found:
         yield found
-
-
-def target(service: VService) -> str:
-    """Return where it listens."""
-    ((host, port),) = service.requireTask(GreeterTask).bound_addrs
-    return f"{host}:{port}"
 
 
 def counted(service: VService) -> dict[str, Any]:
@@ -65,15 +54,10 @@ def test_threads_share_a_counted_channel(service: VService) -> None:
     assert len(list(stub.Echo(iter([Text(text="a")])))) == 1
     with pytest.raises(grpc.RpcError):
         stub.Greet(Text(text="abort"))
-    found = {
-        key.partition('method="sparts.tests.Greeter/')[2]: n for key, n in counted(service).items()
-    }
-    assert found == {
-        'Greet",code="OK"}': 1,
-        'Count",code="OK"}': 1,
-        'Join",code="OK"}': 1,
-        'Echo",code="OK"}': 1,
-        'Greet",code="FAILED_PRECONDITION"}': 1,
+    outcomes = [(name, "OK") for name in ("Greet", "Count", "Join", "Echo")]
+    assert counted(service) == {
+        f'{{method="sparts.tests.Greeter/{name}",code="{code}"}}': 1
+        for name, code in (*outcomes, ("Greet", "FAILED_PRECONDITION"))
     }
 
 
@@ -138,8 +122,7 @@ def test_only_idempotent_methods_are_retried() -> None:
     server: Any = type("FlakyTask", (GreeterTask,), {"INTERCEPTORS": (Flaky(),)})
     client_type: Any = type("FlakyClient", (GrpcClientTask,), {"IDEMPOTENT": Client.IDEMPOTENT})
     with running(service_of(server, client_type), *LOCAL) as service:
-        ((host, port),) = service.requireTask(server).bound_addrs
-        channel = service.requireTask(client_type).channel(f"{host}:{port}")
+        channel = service.requireTask(client_type).channel(target(service))
         assert pb2_grpc.GreeterStub(channel).Greet(Text(text="you")).text == "Hello, you"
         with pytest.raises(grpc.RpcError) as caught:
             pb2_grpc.ThreadGreeterStub(channel).Greet(Text(text="you"))
@@ -190,13 +173,11 @@ def test_wrong_options_fail_the_start(argv: list[str], message: str) -> None:
 
 def test_unreachable_server_is_unavailable() -> None:
     """Calls end, and are counted."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        where = f"127.0.0.1:{taken.getsockname()[1]}"
-        with running(service_of(GrpcClientTask), "--grpc-client-target", where) as service:
-            channel = service.requireTask(GrpcClientTask).channel()
-            with pytest.raises(grpc.RpcError) as caught:
-                pb2_grpc.GreeterStub(channel).Greet(Text())
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            (count,) = [v for n, v in service.getCounters().items() if 'code="UNAVAILABLE"' in n]
-            assert count == 1
+    where = ("--grpc-client-target", "127.0.0.1:1")  # which nobody serves
+    with running(service_of(GrpcClientTask), *where) as service:
+        channel = service.requireTask(GrpcClientTask).channel()
+        with pytest.raises(grpc.RpcError) as caught:
+            pb2_grpc.GreeterStub(channel).Greet(Text())
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        (count,) = [v for n, v in service.getCounters().items() if 'code="UNAVAILABLE"' in n]
+        assert count == 1

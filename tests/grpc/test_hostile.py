@@ -19,14 +19,13 @@ from sparts.tasks.grpc import GrpcTask
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
-from tests.grpc.greeters import GreeterTask, Text, ThreadBase, pb2_grpc
+from tests.grpc.greeters import LOCAL, GreeterTask, Text, ThreadBase, pb2_grpc, serving, target
 from tests.processes import forget_cancelled, kept, resident
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = (
     0, 1, 2, 3, 4, 6, 7, 8, 9,
 )  # fmt: skip
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-LOCAL = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -36,23 +35,14 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 def headers(path: bytes = b"/sparts.tests.Greeter/Greet", *more: tuple[bytes, bytes]) -> bytes:
     """Return the block of the headers of a call."""
-    return Encoder().encode(
-        [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", path),
-            (b":authority", b"here"),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-            *more,
-        ],
-        huffman=False,
-    )
+    known = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path)]
+    known += [(b":authority", b"here"), (b"te", b"trailers")]
+    known += [(b"content-type", b"application/grpc"), *more]
+    return Encoder().encode(known, huffman=False)
 
 
 START = PREFACE + frame(SETTINGS, 0, 0)
 BLOCK = headers()
-WAIT_BLOCK = headers()
 MESSAGE = Text(text="wait", number=3600).SerializeToString()
 REQUEST = b"\0" + len(MESSAGE).to_bytes(4) + MESSAGE
 
@@ -87,8 +77,7 @@ def attack(service: VService, data: bytes, read: bool = True) -> bytes:
 
 def answers(service: VService) -> None:
     """Fail unless a good call is answered."""
-    host, port = address(service)
-    with grpc.insecure_channel(f"{host}:{port}") as channel:
+    with grpc.insecure_channel(target(service)) as channel:
         stub = pb2_grpc.GreeterStub(channel)
         assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
 
@@ -294,7 +283,7 @@ def test_unfinished_requests_of_all_connections_have_one_limit() -> None:
 
 
 def test_requests_that_wait_for_a_thread_count_too() -> None:
-    argv = [*LOCAL, "--grpc-threads", "1", "--grpc-max-memory", "5MiB"]
+    argv = ["--grpc-threads", "1", "--grpc-max-memory", "5MiB"]
     go_on = threading.Event()
 
     class Gate(ThreadBase):  # type: ignore[misc]
@@ -302,20 +291,16 @@ def test_requests_that_wait_for_a_thread_count_too() -> None:
             go_on.wait(20)
             return Text()
 
-    class GreeterTask(GrpcTask):
-        SERVICERS = (Gate,)
-
-    with running(service_of(GreeterTask), *argv) as service:
-        task: Any = service.requireTask(GreeterTask)
-        host, port = task.bound_addrs[0]
-        with grpc.insecure_channel(f"{host}:{port}") as channel:
-            stub = pb2_grpc.ThreadGreeterStub(channel)
-            request = Text(text="x" * (2 << 20))
-            calls = [stub.Greet.future(request, timeout=20) for _ in range(4)]
-            while task.requests_refused() < 2:
-                task.loop_task.call(lambda: None).result(20)
-            go_on.set()
-            codes = [call.code() for call in calls]
+    gated: Any = type("GreeterTask", (GrpcTask,), {"SERVICERS": (Gate,)})
+    with serving(*argv, of=service_of(gated)) as (service, channel):
+        task = service.requireTask(gated)
+        stub = pb2_grpc.ThreadGreeterStub(channel)
+        request = Text(text="x" * (2 << 20))
+        calls = [stub.Greet.future(request, timeout=20) for _ in range(4)]
+        while task.requests_refused() < 2:
+            task.loop_task.call(lambda: None).result(20)
+        go_on.set()
+        codes = [call.code() for call in calls]
         assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 2
         assert codes.count(grpc.StatusCode.OK) == 2
         assert task.calls_server.requests.taken == 0

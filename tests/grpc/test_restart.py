@@ -16,35 +16,24 @@ from typing import Any
 import grpc
 import pytest
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
-from sparts.testing.leftovers import allow
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.vtask import RestartPolicy
 
 from tests.grpc.generated import generated_folder
-from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
-from tests.grpc.test_calls import LOCAL
+from tests.grpc.greeters import LOCAL, GreeterTask, Text, pb2_grpc, serving, target
 from tests.grpc.test_conformance import unary
 from tests.processes import clean_environment
 
-allow(descriptor=r"anon_inode:\[(eventpoll|eventfd|timerfd)\]")  # grpcio's, once a process
 ROOT = Path(__file__).parents[2]
-RETRIES = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
+POLICY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+RETRIES = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": POLICY}]})
 OPTIONS = [("grpc.service_config", RETRIES), ("grpc.use_local_subchannel_pool", 1)]
 CALLERS = 4
 CALLS = 100
@@ -89,56 +78,40 @@ def test_restarts_lose_no_call(kept: bool) -> None:
 
 def test_calls_in_flight_finish_at_the_stop() -> None:
     """Also streams; new connections are refused."""
-    factory = ServiceFactory()
-    try:
-        service = factory(service_of(GreeterTask), *LOCAL)
-        ((host, port),) = service.requireTask(GreeterTask).bound_addrs
-        go_on = threading.Event()
+    go_on = threading.Event()
 
-        def requests() -> Iterator[Any]:
-            yield Text(text="a")
-            assert go_on.wait(20)
-            yield Text(text="b")
+    def requests() -> Iterator[Any]:
+        yield Text(text="a")
+        assert go_on.wait(20)
+        yield Text(text="b")
 
-        with grpc.insecure_channel(f"{host}:{port}") as channel:
-            responses = pb2_grpc.GreeterStub(channel).Echo(requests(), timeout=60)
-            assert next(responses).text == "a"
-            service.shutdown()
-            assert service.health.wait_stopping(20)
-            go_on.set()
-            assert [each.text for each in responses] == ["b"]
-            assert responses.code() is grpc.StatusCode.OK
-    finally:
-        factory.close()
+    with serving() as (service, channel):
+        responses = pb2_grpc.GreeterStub(channel).Echo(requests(), timeout=60)
+        assert next(responses).text == "a"
+        service.shutdown()
+        assert service.health.wait_stopping(20)
+        go_on.set()
+        assert [each.text for each in responses] == ["b"]
+        assert responses.code() is grpc.StatusCode.OK
 
 
 def test_call_that_takes_too_long_ends_unavailable() -> None:
     """The stop keeps its deadline."""
-    factory = ServiceFactory()
-    try:
-        service = factory(service_of(GreeterTask), *LOCAL, "--stop-timeout", "0.5")
-        ((host, port),) = service.requireTask(GreeterTask).bound_addrs
-        with grpc.insecure_channel(f"{host}:{port}") as channel:
-            future = pb2_grpc.GreeterStub(channel).Greet.future(Text(text="wait"), timeout=60)
-            assert pb2_grpc.GreeterStub(channel).Greet(Text(text="you")).text == "Hello, you"
-            service.shutdown()
-            assert future.exception(timeout=20).code() is grpc.StatusCode.UNAVAILABLE
-    finally:
-        factory.close()
+    with serving("--stop-timeout", "0.5") as (service, channel):
+        future = pb2_grpc.GreeterStub(channel).Greet.future(Text(text="wait"), timeout=60)
+        assert pb2_grpc.GreeterStub(channel).Greet(Text(text="you")).text == "Hello, you"
+        service.shutdown()
+        assert future.exception(timeout=20).code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_client_that_connects_at_the_stop_is_served() -> None:
+def test_client_that_connects_at_the_stop_is_served(service_factory: ServiceFactory) -> None:
     """It could not know of it."""
-    factory = ServiceFactory()
-    try:
-        service = factory(service_of(GreeterTask), *LOCAL)
-        (address,) = service.requireTask(GreeterTask).bound_addrs
-        message = Text(text="you").SerializeToString()
-        with socket.create_connection(address, timeout=20) as connection:
-            service.shutdown()
-            assert unary(connection, "/sparts.tests.Greeter/Greet", message) == "0"
-    finally:
-        factory.close()
+    message = Text(text="you").SerializeToString()
+    service = service_factory(service_of(GreeterTask), *LOCAL)
+    (address,) = service.requireTask(GreeterTask).bound_addrs
+    with socket.create_connection(address, timeout=20) as connection:
+        service.shutdown()
+        assert unary(connection, "/sparts.tests.Greeter/Greet", message) == "0"
 
 
 @pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
@@ -149,12 +122,12 @@ def test_restarted_loop_serves_again(service_factory: ServiceFactory, uvloop: bo
     argv = [*LOCAL, *(["--asyncio-uvloop"] if uvloop else [])]
     service_factory.warm_up(service_of(loop_class), *argv[len(LOCAL) :])
     service = service_factory(service_of(GreeterTask, loop_class), *argv)
-    ((host, port),) = service.requireTask(GreeterTask).bound_addrs
     loop_task = service.requireTask("AsyncioLoopTask")
-    with grpc.insecure_channel(f"{host}:{port}", OPTIONS) as channel:
+    with grpc.insecure_channel(target(service), OPTIONS) as channel:
         for stub in (pb2_grpc.GreeterStub(channel), pb2_grpc.ThreadGreeterStub(channel)):
             assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
-        with socket.create_connection((host, port), timeout=20) as before:
+        (address,) = service.requireTask(GreeterTask).bound_addrs
+        with socket.create_connection(address, timeout=20) as before:
             assert before.recv(1)
             loop_task.call(loop_task.loop.stop)
             with contextlib.suppress(ConnectionError):

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -18,22 +19,23 @@ from sparts.calls import CallRefusedError, Reason
 from sparts.errors import OptionError
 from sparts.tasks.grpc import GrpcTask
 from sparts.testing.certificates import FIRST_CERTIFICATE
-from sparts.testing.running import ServiceFactory, running, service_of
+from sparts.testing.running import running, service_of
 from sparts.testing.waiting import log_of
-from sparts.vservice import VService
 
-from tests.grpc.greeters import Greeter, GreeterTask, Text, ThreadGreeter, pb2_grpc
+from tests.grpc.greeters import (
+    LOCAL,
+    Greeter,
+    GreeterTask,
+    Text,
+    ThreadGreeter,
+    pb2_grpc,
+    serving,
+    target,
+)
 from tests.wrapping import wrapped_by
 
-LOCAL = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def target(service: VService) -> str:
-    """Return where a service listens."""
-    (address,) = service.requireTask(GrpcTask).bound_addrs
-    return f"unix:{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
 
 
 def greet(channel: grpc.Channel, text: str) -> str:
@@ -44,10 +46,7 @@ def greet(channel: grpc.Channel, text: str) -> str:
 @pytest.fixture
 def channel() -> Iterator[grpc.Channel]:
     """Give a channel to a service of the greeters."""
-    with (
-        running(service_of(GreeterTask), *LOCAL, "--grpc-reflection") as service,
-        grpc.insecure_channel(target(service)) as found,
-    ):
+    with serving("--grpc-reflection") as (_, found):
         yield found
 
 
@@ -70,33 +69,23 @@ def test_health_is_told_by_service(channel: grpc.Channel) -> None:
 
 def test_watchers_hear_of_the_stop_and_end() -> None:
     """NOT_SERVING at once; the stop does not wait for them."""
-    factory = ServiceFactory()
-    try:
-        service = factory(service_of(GreeterTask), *LOCAL)
-        with grpc.insecure_channel(target(service)) as channel:
-            request = health_pb2.HealthCheckRequest()
-            watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60)
-            assert next(watch).status == SERVING
-            service.shutdown()
-            assert [each.status for each in watch] == [NOT_SERVING]
-            assert watch.code() is grpc.StatusCode.OK
-    finally:
-        factory.close()
+    with serving() as (service, channel):
+        request = health_pb2.HealthCheckRequest()
+        watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60)
+        assert next(watch).status == SERVING
+        service.shutdown()
+        assert [each.status for each in watch] == [NOT_SERVING]
+        assert watch.code() is grpc.StatusCode.OK
 
 
 def test_health_follows_readiness_and_drain() -> None:
     """While the service drains it serves, and reports NOT_SERVING."""
-    factory = ServiceFactory()
-    try:
-        service = factory(service_of(GreeterTask), *LOCAL, "--drain-time", "1s")
-        with grpc.insecure_channel(target(service)) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-            assert next(watch).status == SERVING
-            service.shutdown()
-            assert next(watch).status == NOT_SERVING
-            assert greet(channel, "you") == "Hello, you"
-    finally:
-        factory.close()
+    with serving("--drain-time", "1s") as (service, channel):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        service.shutdown()
+        assert next(watch).status == NOT_SERVING
+        assert greet(channel, "you") == "Hello, you"
 
 
 def test_reflection_describes_all_services(channel: grpc.Channel) -> None:
@@ -110,8 +99,6 @@ def test_reflection_describes_all_services(channel: grpc.Channel) -> None:
 
 def test_reflection_has_its_newest_version(channel: grpc.Channel) -> None:
     """Which is the same on the wire."""
-    from grpc_reflection.v1alpha import reflection_pb2
-
     ask = channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
@@ -141,10 +128,7 @@ def test_services_can_be_described_at_run_time() -> None:
             )
             server.add_service("run.Twice", {"Of": handler}, pool)
 
-    with (
-        running(service_of(Twice), *LOCAL, "--grpc-reflection") as service,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving("--grpc-reflection", of=service_of(Twice)) as (service, channel):
         found = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         assert found.FindServiceByName("run.Twice").methods[0].name == "Of"
         call = channel.unary_unary("/run.Twice/Of", number.SerializeToString, number.FromString)
@@ -160,10 +144,7 @@ def test_task_may_be_a_servicer_itself() -> None:
         async def Greet(self, request: Any, context: Any) -> Any:  # noqa: N802
             return Text(text=f"{self.name} {context.service is self.service}")
 
-    with (
-        running(service_of(Own), *LOCAL) as service,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving(of=service_of(Own)) as (_, channel):
         assert greet(channel, "") == "Own True"
 
 
@@ -199,16 +180,13 @@ def test_client_certificate_is_the_identity(pem: str) -> None:
     """In `auth_context`, `peer_identities` and `peer_identity_key`."""
     tls = ("--grpc-tls-cert", pem, "--grpc-tls-ca", pem)
     with running(service_of(GreeterTask), *LOCAL, *tls) as service:
-        port = service.requireTask(GrpcTask).bound_addrs[0][1]
-        own = FIRST_CERTIFICATE.encode()
-        with grpc.secure_channel(
-            f"localhost:{port}", grpc.ssl_channel_credentials(own, own, own)
-        ) as channel:
+        own, where = FIRST_CERTIFICATE.encode(), target(service)
+        with grpc.secure_channel(where, grpc.ssl_channel_credentials(own, own, own)) as channel:
             identity = greet(channel, "identity")
             assert identity == "('x509_subject_alternative_name', [b'localhost', b'127.0.0.1'])"
             assert "'x509_common_name'" in greet(channel, "peer")
         with (
-            grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(own)) as channel,
+            grpc.secure_channel(where, grpc.ssl_channel_credentials(own)) as channel,
             pytest.raises(grpc.RpcError) as caught,
         ):
             greet(channel, "identity")
@@ -247,10 +225,7 @@ def test_interceptors_of_both_kinds_run() -> None:
     """Those of grpc.aio first."""
     outer = Outer()
     kind: Any = type("Guarded", (GreeterTask,), {"INTERCEPTORS": (Inner(outer), outer)})
-    with (
-        running(service_of(kind), *LOCAL) as service,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving(of=service_of(kind)) as (_, channel):
         for stub in (pb2_grpc.GreeterStub(channel), pb2_grpc.ThreadGreeterStub(channel)):
             response = stub.Greet(Text(text="you"), metadata=(("who", "me"),), timeout=20)
             assert response.text == "Hello, you"
@@ -262,31 +237,25 @@ def test_interceptors_of_both_kinds_run() -> None:
     assert len(outer.seen) == 12
 
 
-def test_calls_are_counted_by_method_and_status(channel: grpc.Channel) -> None:
+def test_calls_are_counted_by_method_and_status() -> None:
     """And timed."""
-    with running(service_of(GreeterTask), *LOCAL) as service:
-        with grpc.insecure_channel(target(service)) as other:
-            greet(other, "you")
-            for path in ("/a/b", "/a/c"):
-                with pytest.raises(grpc.RpcError):
-                    other.unary_unary(path)(b"")
+    with serving() as (service, channel):
+        greet(channel, "you")
+        for path in ("/a/b", "/a/c"):
+            with pytest.raises(grpc.RpcError):
+                channel.unary_unary(path)(b"")
         counters = service.getCounters()
     name = "GreeterTask.calls"
     assert counters[name + '{method="sparts.tests.Greeter/Greet",code="OK"}'] == 1
     assert counters[name + '{method="other",code="UNIMPLEMENTED"}'] == 2
     assert counters["GreeterTask.requests"] == 3
     assert counters['GreeterTask.responses{status="UNIMPLEMENTED"}'] == 2
-    durations = [n for n in counters if "call_duration_ms" in n and "Greet" in n and ".count" in n]
-    assert durations
+    assert [n for n in counters if "call_duration_ms" in n and "Greet" in n and ".count" in n]
 
 
 def test_access_log_shows_failed_calls() -> None:
     """All of them at INFO."""
-    with (
-        running(service_of(GreeterTask), *LOCAL, "--grpc-access-log", "INFO") as service,
-        log_of(service) as log,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving("--grpc-access-log", "INFO") as (service, channel), log_of(service) as log:
         greet(channel, "you")
         log.wait_for_line("INFO:Service.GreeterTask.access:OK grpc /sparts.tests.Greeter/Greet")
 
@@ -301,10 +270,7 @@ def test_plugins_wrap_and_refuse_calls() -> None:
             raise CallRefusedError(Reason.TOO_MANY, "Enough.", 1.5)
         return None if call.headers.get("who") == "nobody" else proceed()
 
-    with (
-        running(wrapped_by(refuse, GreeterTask), *LOCAL) as service,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving(of=wrapped_by(refuse, GreeterTask)) as (_, channel):
         for stub in (pb2_grpc.GreeterStub(channel), pb2_grpc.ThreadGreeterStub(channel)):
             assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
             assert len(list(stub.Count(Text(number=2), timeout=20))) == 2
@@ -341,10 +307,7 @@ def test_cancelled_calls_end_their_handlers() -> None:
                 raise
 
     kind: Any = type("WaitingTask", (GrpcTask,), {"SERVICERS": (Waiting, ThreadWaiting)})
-    with (
-        running(service_of(kind), *LOCAL) as service,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving(of=service_of(kind)) as (_, channel):
         call = pb2_grpc.GreeterStub(channel).Greet.future(Text(text="wait"))
         assert begun.acquire(timeout=20)
         call.cancel()
@@ -370,10 +333,7 @@ def test_cancelled_calls_end_their_handlers() -> None:
 
 def test_responses_are_compressed_by_option() -> None:
     """Where the client can read it; it is decompressed there."""
-    with (
-        running(service_of(GreeterTask), *LOCAL, "--grpc-compression", "gzip") as service,
-        grpc.insecure_channel(target(service)) as channel,
-    ):
+    with serving("--grpc-compression", "gzip") as (_, channel):
         response = pb2_grpc.GreeterStub(channel).Greet(Text(text="big", number=100_000))
         assert response.text == "x" * 100_000
 

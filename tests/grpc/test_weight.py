@@ -18,7 +18,7 @@ from sparts.tasks.grpc.rpc.task import RPCGrpcTask
 from sparts.tasks.grpc.weight import LARGE, TooHeavyError, bounded
 from sparts.testing.running import running, service_of
 
-from tests.grpc.greeters import Base, Text, pb2_grpc
+from tests.grpc.greeters import Base, Text, pb2_grpc, serving
 
 decode = bounded(descriptor_pb2.FileDescriptorProto)
 EMPTY = b"\x22\x00"  # an empty message_type
@@ -132,13 +132,9 @@ def test_large_request_is_decoded_beside_the_loop() -> None:
             await asyncio.sleep(0)
             return Text(number=len(request.text))
 
-    class Greeting(GrpcTask):
-        DEFAULT_HOST = "127.0.0.1"
-        DEFAULT_PORT = 0
-        SERVICERS = (Greeter,)
-
-    with running(service_of(Greeting)) as service:
-        task: Any = service.requireTask(Greeting)
+    greeting: Any = type("GreeterTask", (GrpcTask,), {"SERVICERS": (Greeter,)})
+    with serving(of=service_of(greeting)) as (service, channel):
+        task = service.requireTask(greeting)
         method = task.registry.known(b"/sparts.tests.Greeter/Greet")
         assert method is not None
 
@@ -151,10 +147,8 @@ def test_large_request_is_decoded_beside_the_loop() -> None:
         task.registry.known = lambda name: (
             method._replace(decode=decoding) if name == path else known(name)
         )
-        host, port = task.bound_addrs[0]
-        with grpc.insecure_channel(f"{host}:{port}") as channel:
-            stub = pb2_grpc.GreeterStub(channel)
-            assert stub.Greet(Text(text="x" * LARGE), timeout=20).number == LARGE
-            assert stub.Greet(Text(text="x"), timeout=20).number == 1
+        stub = pb2_grpc.GreeterStub(channel)
+        assert stub.Greet(Text(text="x" * LARGE), timeout=20).number == LARGE
+        assert stub.Greet(Text(text="x"), timeout=20).number == 1
     loop = threads[1]
     assert threads[0] != loop
