@@ -178,6 +178,11 @@ class Daemon:
         where = ["--address", self.address, "--dest", name, "--object-path", path]
         return self.run(["gdbus", "call", *where, "--method", method, *args], check)
 
+    def introspect(self, name: str, path: str) -> str:
+        """Return the introspection data of an object, as gdbus prints it."""
+        where = ["--address", self.address, "--dest", name, "--object-path", path]
+        return self.run(["gdbus", "introspect", "--xml", *where])
+
     def busctl(self, *words: str, check: bool = True) -> str:
         """Run busctl, and return what it prints."""
         return self.run(["busctl", f"--address={self.address}", *words], check)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from sparts.tasks.dbus import DBusServiceTask, dbus_method
 from sparts.testing.running import make_service, running, service_of
 
-__all__ = ["NAME", "PATH", "Greeter", "make_service", "running", "service_of"]
+__all__ = ["LOOPS", "NAME", "PATH", "Greeter", "make_service", "running", "service_of"]
 
+LOOPS = [
+    pytest.param((), id="asyncio"),
+    pytest.param(("--dbus-loop-uvloop",), id="uvloop"),
+    pytest.param(("--dbus-loop-glib",), id="glib", marks=pytest.mark.needs_module("gi")),
+]
+"""What chooses each kind of loop."""
 NAME = "org.example.Greeter"
 PATH = "/org/example/Greeter"
 

@@ -62,10 +62,6 @@ class Radio(DBusServiceTask):
         self.began.set()
         await asyncio.Event().wait()
 
-    @dbus_method
-    def Fail(self) -> None:
-        raise DBusError("org.example.Error.Static", "only noise")
-
     @dbus_property
     def Volume(self) -> float:
         return self.volume
@@ -148,12 +144,6 @@ def test_blocking_call_in_the_loop_is_refused(client: DBusClientTask, proxy: Pro
         client.loop_task.call(lambda: proxy.get("Volume")).result(WAIT)
 
 
-def test_error_of_other_side_keeps_its_name(proxy: Proxy) -> None:
-    with pytest.raises(DBusError, match="only noise") as caught:
-        proxy.Fail()
-    assert caught.value.type == "org.example.Error.Static"
-
-
 def test_missing_member_of_the_peer_is_named(client: DBusClientTask, proxy: Proxy) -> None:
     with pytest.raises(
         DBusError, match="has no method Bake in any interface of /org/example/Radio"
@@ -166,13 +156,6 @@ def test_missing_member_of_the_peer_is_named(client: DBusClientTask, proxy: Prox
     with pytest.raises(DBusError) as caught:
         client.proxy("org.example.Nobody", "/x").Tune()
     assert caught.value.type == "org.freedesktop.DBus.Error.ServiceUnknown"
-
-
-def test_properties_are_read_and_set(proxy: Proxy, radio: Radio) -> None:
-    assert proxy.get("Volume") == 0.5
-    proxy.set("Volume", 0.75)
-    assert radio.volume == 0.75
-    assert proxy.get_all() == {"Volume": 0.75}
 
 
 def test_call_that_nobody_answers_ends_with_its_timeout(

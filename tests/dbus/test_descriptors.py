@@ -73,7 +73,7 @@ def send(task: DBusClientTask, message: Message) -> None:
     task.loop_task.call(send_it).result(30)
 
 
-@pytest.mark.parametrize("kind", ["signal", "return", "error", "ping", "method"])
+@pytest.mark.parametrize("kind", ["signal", "return", "error", "ping", "method", "misfit"])
 @pytest.mark.parametrize("receiver", ["files", "client"])
 def test_descriptors_of_stray_messages_are_closed(
     request: pytest.FixtureRequest, files: Files, client: DBusClientTask, tmp_path: Path, kind: str,
@@ -91,6 +91,7 @@ def test_descriptors_of_stray_messages_are_closed(
                   "error_name": "org.example.Error.X"},
         "ping": {"path": PATH, "interface": "org.freedesktop.DBus.Peer", "member": "Ping"},
         "method": {"path": PATH, "interface": NAME, "member": "Nothing"},
+        "misfit": {"path": PATH, "interface": NAME, "member": "Same"},
     }  # fmt: skip
     with open(path, encoding="utf-8") as file:
         for _ in range(STRAY):

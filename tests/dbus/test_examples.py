@@ -33,9 +33,7 @@ def test_the_radio_is_used_as_its_example_says(session_bus: Daemon, tmp_path: Pa
         assert "a volume is from 0 to 1" in said
         said = bus.gdbus(NAME, PATH, f"{NAME}.Tune", "90.0", check=False)
         assert "org.example.Radio.Error.Noise: only noise at 90.0 MHz" in said
-        assert "Tune in to a station" in bus.run(
-            ["gdbus", "introspect", "--session", "--xml", "--dest", NAME, "--object-path", PATH]
-        )
+        assert "Tune in to a station" in bus.introspect(NAME, PATH)
         assert bus.busctl(
             "get-property", NAME, f"{PATH}/stations/1", f"{NAME}.Station", "Name"
         ) == 's "Two"'  # fmt: skip

@@ -21,7 +21,7 @@ from sparts.tasks.dbus.exporting import dbus_method
 from sparts.testing.waiting import Recorder, log_of, wait_ended, wait_ready, wait_status
 
 from tests.dbus.daemons import Daemon
-from tests.dbus.services import NAME, PATH, Greeter, make_service, running, service_of
+from tests.dbus.services import LOOPS, NAME, PATH, Greeter, make_service, running, service_of
 
 pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin")
 
@@ -55,40 +55,30 @@ def test_a_method_is_called_by_name(session_bus: Daemon) -> None:
     assert not task.owns_name
 
 
-def test_the_session_bus_is_found_by_the_environment(
-    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", session_bus.address)
-    with running(Service):
-        assert greet(session_bus) == "('Hello, you',)"
-
-
-def test_session_bus_is_found_in_runtime_directory(
-    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("variable", "default", "argv"),
+    [
+        ("DBUS_SESSION_BUS_ADDRESS", "", ()),
+        ("XDG_RUNTIME_DIR", "", ()),
+        ("DBUS_SYSTEM_BUS_ADDRESS", "", ("--dbus-system-bus",)),
+        ("DBUS_SYSTEM_BUS_ADDRESS", "system", ()),
+        ("", "ADDRESS", ()),
+    ],
+)
+def test_bus_is_found_by_environment_or_class(
+    variable: str,
+    default: str,
+    argv: tuple[str, ...],
+    session_bus: Daemon,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(session_bus.socket.parent))
-    with running(Service):
-        assert greet(session_bus) == "('Hello, you',)"
-
-
-def test_system_bus_is_chosen_by_option_or_class(
-    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class OnSystem(Greeter):
-        DEFAULT_BUS = "system"
-
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", session_bus.address)
-    for service_class, argv in ((Service, ["--dbus-system-bus"]), (service_of(OnSystem), [])):
-        with running(service_class, *argv):
-            assert greet(session_bus) == "('Hello, you',)"
-
-
-def test_bus_may_be_address_in_class(session_bus: Daemon) -> None:
-    class There(Greeter):
-        DEFAULT_BUS = session_bus.address
-
-    with running(service_of(There)):
+    if variable:
+        where = session_bus.address
+        where = str(session_bus.socket.parent) if variable == "XDG_RUNTIME_DIR" else where
+        monkeypatch.setenv(variable, where)
+    own = {"DEFAULT_BUS": default.replace("ADDRESS", session_bus.address)} if default else {}
+    with running(service_of(type("Here", (Greeter,), own)), *argv):
         assert greet(session_bus) == "('Hello, you',)"
 
 
@@ -267,8 +257,11 @@ def test_refusing_policy_with_optional_is_a_warning(system_bus: Daemon, tmp_path
 # -- a bus that is lost ----------------------------------------------------------------------------
 
 
-def test_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address) as service:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_restarted_daemon_is_noticed_shown_and_joined_again(
+    session_bus: Daemon, loop: tuple[str, ...]
+) -> None:
+    with running(Service, "--dbus-address", session_bus.address, *loop) as service:
         task = service.requireTask(Greeter)
         for _ in range(3):
             session_bus.kill_under(service)

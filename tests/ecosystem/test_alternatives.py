@@ -58,24 +58,9 @@ manager.add(Hanging)
 manager.run()
 """
 
-SPARTS_HANG = """
-import threading
-from sparts.vservice import VService
-from sparts.vtask import VTask
 
-class Hanging(VTask):
-    def _runloop(self):
-        threading.Event().wait()
-
-class Service(VService):
-    TASKS = [Hanging]
-
-Service.initFromCLI()
-"""
-
-
-def start(script: str, folder: Path, *argv: str) -> ServiceProcess:
-    return ServiceProcess([sys.executable, "-W", "ignore", "-c", script, *argv], cwd=folder)
+def start(script: str, folder: Path) -> ServiceProcess:
+    return ServiceProcess([sys.executable, "-W", "ignore", "-c", script], cwd=folder)
 
 
 def test_aiomisc_goes_on_after_failure_in_background(tmp_path: Path) -> None:
@@ -97,10 +82,3 @@ def test_cotyledon_ends_with_0_after_a_hang(tmp_path: Path) -> None:
         process.read_until("running")
         assert process.stop(signal.SIGTERM) == 0
         assert "terminating" in process.output
-
-
-def test_sparts_ends_with_70_after_a_hang(tmp_path: Path) -> None:
-    with start(SPARTS_HANG, tmp_path, "--stop-timeout", "1s") as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGTERM) == 70
-        assert "Hanging" in process.output

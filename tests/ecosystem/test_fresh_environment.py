@@ -15,7 +15,7 @@ BY_NAME = """
 from sparts.vservice import VService
 
 class MyService(VService):
-    TASKS = ["AcmeGreeter"]
+    TASKS = ["TornadoHTTPTask", "AcmeGreeter"]
 
 MyService.initFromCLI()
 """
@@ -51,19 +51,6 @@ def test_plugin_adds_tasks_to_the_core_alone(wheels: dict[str, Path], tmp_path: 
         assert service.stop() == 0, service.output
 
 
-def test_all_install_together_and_import(wheels: dict[str, Path], tmp_path: Path) -> None:
-    environment = make_environment(tmp_path, ["--without-pip"])
-    environment.uv_install(*wheels.values())
-    assert set(wheels) <= environment.installed()
-    environment.run(
-        "-c",
-        "import sparts.vservice, sparts.thrift, sparts.tasks.tornado, sparts.tasks.thrift\n"
-        "import sparts.tasks.fb303, sparts.tasks.tornado_thrift, sparts.tasks.twisted\n"
-        "import sparts.tasks.twisted_command, sparts.tasks.dbus, sparts.tasks.asgi\n"
-        "import sparts.tasks.grpc, sparts.tasks.amqp, sparts.otel",
-    )
-
-
 @pytest.fixture(scope="session")
 def acme_environment(
     tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path], acme_wheel: Path
@@ -78,14 +65,6 @@ def acme_environment(
     return Environment(make_once(tmp_path_factory, "third_party", make))
 
 
-def test_a_third_partys_task_runs_by_name(acme_environment: Environment, tmp_path: Path) -> None:
-    (tmp_path / "service.py").write_text(BY_NAME, encoding="utf-8")
-    command = [acme_environment.python, "service.py", "--acme-greeting", "Good morning"]
-    with ServiceProcess(command, cwd=tmp_path) as service:
-        service.read_until("INFO:MyService.AcmeGreeter:Good morning from Acme")
-        assert service.stop() == 0, service.output
-
-
 def test_third_party_hooks_are_called(acme_environment: Environment) -> None:
     command = [acme_environment.python, str(ROOT / "examples" / "simple.py")]
     with ServiceProcess(command, cwd=acme_environment.work) as service:
@@ -94,11 +73,13 @@ def test_third_party_hooks_are_called(acme_environment: Environment) -> None:
         assert "INFO:MyService:Acme sees the service STOPPED" in service.lines
 
 
-def test_third_party_task_runs_beside_ours(acme_environment: Environment, tmp_path: Path) -> None:
-    both = BY_NAME.replace('["AcmeGreeter"]', '["AcmeGreeter@acme-jobs", "TornadoHTTPTask"]')
-    (tmp_path / "both.py").write_text(both, encoding="utf-8")
-    command = [acme_environment.python, "both.py", "--http-port", "0"]
-    with ServiceProcess(command, cwd=tmp_path) as service:
-        service.read_until_started()
+@pytest.mark.parametrize("task", ["AcmeGreeter", "AcmeGreeter@acme-jobs"])
+def test_third_party_task_runs_beside_ours(
+    task: str, acme_environment: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / "both.py").write_text(BY_NAME.replace("AcmeGreeter", task), encoding="utf-8")
+    argv = ("--http-port", "0", "--acme-greeting", "Good morning")
+    with ServiceProcess([acme_environment.python, "both.py", *argv], cwd=tmp_path) as service:
+        service.wait_for_line("INFO:MyService.AcmeGreeter:Good morning from Acme")
+        service.wait_for_line("TornadoHTTPTask Server Started")
         assert service.stop() == 0, service.output
-        assert any("Hello from Acme" in line for line in service.lines)

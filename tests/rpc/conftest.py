@@ -11,10 +11,24 @@ import pytest
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of
 from sparts.testing.waiting import WAIT
+from sparts.vservice import VService
 
 from tests.rpc.geo import Fast, Geo
 
-HERE = ("--rpc-http-host", "127.0.0.1", "--rpc-http-port", "0")
+
+def here(scheme: str) -> tuple[str, ...]:
+    """Give the options that let a transport listen on a free port of this machine."""
+    return (f"--rpc-{scheme}-host", "127.0.0.1", f"--rpc-{scheme}-port", "0")
+
+
+def url_of(service: VService, scheme: str, host: str = "127.0.0.1") -> str:
+    """Give the URL of the methods of a service."""
+    name = "HTTP" if scheme == "http" else scheme.title()
+    server: Any = service.requireTask(f"RPC{name}Task")
+    return f"{scheme}://{host}:{server.bound_addrs[0][1]}"
+
+
+HERE = here("http")
 
 
 class Answer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Types that the contract's kit does not have, for the tests of thrift and D-Bus."""
+"""Types that the contract's kit does not have, for the tests of thrift, gRPC and D-Bus."""
 
 # ruff: noqa: D101 - what they are for is said above
 
@@ -65,6 +65,9 @@ class Odds:
     smalls: list[Small]
     maybe_small: Small | None
     named: Named
+    lists: dict[str, list[int]]
+    by_float: dict[float, str]
+    maybe_list: list[int] | None
 
 
 def odds(**changes: Any) -> Odds:
@@ -77,7 +80,8 @@ def odds(**changes: Any) -> Odds:
         "pairs": [(1, None), (2, "")], "many": (1, 2), "nothing": None,
         "any": {"a": [1, "b", 2.5, True]}, "choice": Key(5),
         "left": Left(Right([Left(), Left(None, None)])), "td": {"value": None}, "smalls": [0, 200],
-        "maybe_small": 3, "named": Named(last="B"),
+        "maybe_small": 3, "named": Named(last="B"), "lists": {"a": [1, 2], "": []},
+        "by_float": {0.5: "half"}, "maybe_list": None,
     }  # fmt: skip
     return Odds(**(known | changes))
 

@@ -6,19 +6,15 @@ import asyncio
 import importlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import grpc
 import msgspec
 import pytest
-from google.protobuf.descriptor_pool import DescriptorPool
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
-    ProtoReflectionDescriptorDatabase,
-)
 from grpc_tools import protoc
 from sparts.rpc import (
     InvalidArgumentsError,
@@ -35,9 +31,8 @@ from sparts.tasks.grpc.rpc import RPCGrpcTask
 from sparts.tasks.grpc.rpc.text import proto_of
 from sparts.testing.rpc.kit import Kit, one_of_each
 from sparts.testing.running import running, service_of
-from sparts.vservice import VService
 
-LOCAL = ("--rpc-grpc-host", "127.0.0.1", "--rpc-grpc-port", "0", "--rpc-grpc-reflection")
+from tests.rpc.conftest import here, url_of
 
 
 class Colour(Enum):
@@ -57,25 +52,7 @@ class TooFar(RPCError):  # noqa: N818
     """The points are too far from each other."""
 
 
-class Some(TypedDict, total=False):
-    number: int | None
-    names: list[str]
-
-
-@dataclass
-class Odd:
-    """What protobuf has no form of its own for."""
-
-    lists: dict[str, list[int]]
-    by_float: dict[float, str]
-    maybe_list: list[int] | None
-    maybe: list[int | None]
-    either: int | str | list[int]
-    seven: int | None = 7
-    items: list[int] = field(default_factory=lambda: [1])
-    small: Annotated[int, msgspec.Meta(ge=0, le=10)] = 3
-    large: Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)] = 0
-    anything: Any = None
+Large = Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)]
 
 
 class Geo(RPCTask):
@@ -106,33 +83,21 @@ class Geo(RPCTask):
         return scale * sum(numbers)
 
     @rpc
-    def odd(self, value: Odd) -> Odd:
-        """Return it."""
-        return value
-
-    @rpc
     def named(
         self,
         name: Annotated[str, msgspec.Meta(min_length=1)],
         tags: Annotated[list[str], msgspec.Meta(max_length=2)],
-    ) -> None:
+        large: Large = 0,
+    ) -> Large:
         """Take what has limits."""
-
-    @rpc
-    def some(self, value: Some) -> Some:
-        """Return it."""
-        return value
+        return large
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[VService]:
-    with running(service_of(Geo, Kit, RPCGrpcTask), *LOCAL) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def address(service: VService) -> str:
-    return f"127.0.0.1:{service.requireTask(RPCGrpcTask).bound_addrs[0][1]}"
+def address() -> Iterator[str]:
+    argv = (*here("grpc"), "--rpc-grpc-reflection")
+    with running(service_of(Geo, Kit, RPCGrpcTask), *argv) as service:
+        yield url_of(service, "grpc").removeprefix("grpc://")
 
 
 @pytest.fixture(scope="module")
@@ -231,39 +196,18 @@ def test_streams_go_both_ways(address: str) -> None:
     asyncio.run(main())
 
 
-def test_values_without_a_form_of_their_own_survive(address: str) -> None:
-    plain = Odd({}, {}, None, [], 1)
-    values = [
-        plain,
-        Odd(
-            {"a": [1, 2], "": []}, {0.5: "half"}, [], [None, 0, 5], "text",
-            None, [], 10, 2**64 - 1, {"a": [1, None, 0.5]},
-        ),
-        Odd({}, {}, [1], [None], [1, 2], 0, [2]),
-    ]  # fmt: skip
-    with connect(f"grpc://{address}", Geo) as geo:
-        for value in values:
-            assert geo.odd(value) == value
-        for given in ({}, {"number": None}, {"number": 0, "names": []}, {"names": ["a"]}):
-            assert geo.some(given) == given  # type: ignore[arg-type]
-        for change in ({"small": 11}, {"large": 2**64}, {"large": -1}, {"either": 0.5}):
-            wrong = vars(plain) | change
-            with pytest.raises(InvalidArgumentsError, match=f"value.{next(iter(change))}: "):
-                geo.odd(Odd(**wrong))
-        with pytest.raises(InvalidArgumentsError, match=r"a\.x: "):
-            geo.distance(Point(None, 1.0), Point(1.0, 1.0))  # type: ignore[arg-type]
-        with pytest.raises(InvalidArgumentsError, match="value: expected Colour, got str"):
-            geo.colour("red")  # type: ignore[arg-type]
-
-
 def test_limits_of_annotations_hold(address: str, generate: Callable[[type], Any]) -> None:
     messages, stubs = generate(Geo)
     with connect(f"grpc://{address}", Geo) as geo, grpc.insecure_channel(address) as channel:
-        geo.named("a", ["b"])
-        with pytest.raises(InvalidArgumentsError, match="name: expected str of length >= 1"):
-            geo.named("", [])
-        with pytest.raises(InvalidArgumentsError, match="tags: expected array of length <= 2"):
-            geo.named("a", ["b"] * 3)
+        assert geo.named("a", ["b"], 2**64 - 1) == 2**64 - 1
+        for arguments, why in (
+            (("", []), "name: expected str of length >= 1"),
+            (("a", ["b"] * 3), "tags: expected array of length <= 2"),
+            (("a", [], 2**64), "large: "),
+            (("a", [], -1), "large: "),
+        ):
+            with pytest.raises(InvalidArgumentsError, match=why):
+                geo.named(*arguments)
         with pytest.raises(grpc.RpcError) as caught:
             stubs.GeoStub(channel).named(messages.GeoNamedRequest(name="a", tags=["b"] * 3))
         assert caught.value.details() == "tags: expected array of length <= 2"
@@ -272,15 +216,8 @@ def test_limits_of_annotations_hold(address: str, generate: Callable[[type], Any
 def test_list_needs_reflection(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert rpc_command(["list", f"grpc://{address}"]) == 0
     assert "Geo.distance\n" in capsys.readouterr().out
-    with running(service_of(Geo, RPCGrpcTask), *LOCAL[:-1]) as service:
-        port = service.requireTask(RPCGrpcTask).bound_addrs[0][1]
-        with pytest.raises(UnavailableError, match="--rpc-grpc-reflection"):
-            rpc_command(["list", f"grpc://127.0.0.1:{port}"])
-
-
-def test_reflection_describes_the_services(address: str) -> None:
-    with grpc.insecure_channel(address) as channel:
-        database = ProtoReflectionDescriptorDatabase(channel)
-        assert {"Geo", "Kit"} <= set(database.get_services())
-        found = DescriptorPool(database).FindServiceByName("Geo")
-        assert found.FindMethodByName("running_sum").input_type.name == "GeoRunningSumRequest"
+    with (
+        running(service_of(Geo, RPCGrpcTask), *here("grpc")) as service,
+        pytest.raises(UnavailableError, match="--rpc-grpc-reflection"),
+    ):
+        rpc_command(["list", url_of(service, "grpc")])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from sparts.testing import ServiceFactory, service_of
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tests.processes import output_of
 from tests.rpc.conftest import HERE, Web
 from tests.rpc.geo import Geo
 
@@ -39,10 +38,8 @@ class MountedInStarlette(Mounted):
 
 
 @pytest.fixture(scope="module", params=[Mounted, MountedInStarlette])
-def mounted(request: pytest.FixtureRequest) -> Iterator[Web]:
-    factory = ServiceFactory()
-    yield Web(factory(service_of(Geo, request.param), *HERE), request.param.__name__)
-    factory.close()
+def mounted(request: pytest.FixtureRequest, factory: ServiceFactory) -> Web:
+    return Web(factory(service_of(Geo, request.param), *HERE), request.param.__name__)
 
 
 def test_mounted_methods_are_called_below_their_path(mounted: Web) -> None:
@@ -70,6 +67,5 @@ def test_mounted_document_and_page_lead_to_the_methods(mounted: Web) -> None:
 def test_commands_call_mounted_methods(mounted: Web) -> None:
     for words in (("call", f"{mounted.url}/v1", "Geo.half", '{"n": 7}'),
                   ("rpc", "list", f"{mounted.url}/v1")):  # fmt: skip
-        run = [sys.executable, "-m", "sparts", *words]
-        found = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+        found = output_of([sys.executable, "-m", "sparts", *words])
         assert found == "3\n" or "Geo.half" in found

@@ -124,15 +124,9 @@ def test_last_call_closes_its_connection(web: Web, line: str, version: str) -> N
         while data := client.recv(4096):
             received += data
     assert b"\r\nconnection: close\r\n" in received
+    assert b"\r\ncontent-type: application/json\r\n" in received
+    assert re.search(rb"\r\ndate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", received)
     assert received.endswith(b"\r\n\r\n1.0")
-
-
-def test_answers_have_a_date_and_type(web: Web) -> None:
-    with connected(web) as client:
-        client.sendall(request("/Fast/half", {"n": 2}, "Connection: close"))
-        head = client.makefile("rb").read().decode()
-    assert re.search(r"\r\ndate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n", head)
-    assert "\r\ncontent-type: application/json\r\n" in head
 
 
 def test_contexts_of_calls_are_apart(web: Web) -> None:

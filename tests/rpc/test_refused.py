@@ -126,6 +126,7 @@ def test_url_without_a_place_is_refused(url: str, message: str) -> None:
         connect(url, Kit)
 
 
+@pytest.mark.needs("dbus")
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -133,10 +134,13 @@ def test_url_without_a_place_is_refused(url: str, message: str) -> None:
         ("thrift://127.0.0.1:1", "Is it running"),
         ("amqp://127.0.0.1:1", "cannot be reached"),
         ("dbus:org.example.Nobody?bus=unix:path=/nowhere", "There is no bus"),
+        ("dbus:org.example.Nobody?bus=BUS", "not provided|unknown|no owner"),
     ],
 )
-def test_server_that_is_not_there_is_unavailable(url: str, message: str) -> None:
-    with connect(url, Kit, retries=0) as kit:
+def test_server_that_is_not_there_is_unavailable(bus: Daemon, url: str, message: str) -> None:
+    with connect(url.replace("BUS", bus.address), Kit, retries=0) as kit:
         with pytest.raises(UnavailableError, match=message) as raised:
             kit.echo_int(1)
         assert not raised.value.maybe_run
+    with pytest.raises(UnavailableError, match="closed" if url[0] in "dt" else message):
+        kit.echo_int(1)

@@ -60,12 +60,10 @@ class Ways(RPCTask):
 
 
 @pytest.fixture(scope="module")
-def ways() -> Iterator[tuple[Ways, Ways]]:
-    factory = ServiceFactory()
+def ways(factory: ServiceFactory) -> Iterator[tuple[Ways, Ways]]:
     service = factory(service_of(Ways))
     with connect("local:", Ways) as proxy:
         yield service.requireTask(Ways), proxy
-    factory.close()
 
 
 P: Any = Point

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,12 @@ from sparts.rpc import connect
 from sparts.testing.running import ServiceFactory
 
 from tests.dbus.daemons import Daemon
+from tests.processes import output_of
+from tests.rpc.conftest import here, url_of
 
+SPARTS = Path(sys.executable).with_name("sparts")
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TRANSPORTS = ("http", "thrift", "dbus", "grpc")
+TRANSPORTS = ("http", "thrift", "grpc", "dbus")
 pytestmark = pytest.mark.needs("dbus")
 
 
@@ -29,20 +31,16 @@ def example() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def urls(example: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def urls(
+    example: Any, factory: ServiceFactory, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
     """Run the service; give its URLs by transport."""
-    factory = ServiceFactory()
     with Daemon(tmp_path_factory.mktemp("bus")) as bus:
-        argv = []
-        for name in ("http", "thrift", "grpc"):
-            argv += [f"--rpc-{name}-host", "127.0.0.1", f"--rpc-{name}-port", "0"]
+        argv = [option for name in TRANSPORTS[:-1] for option in here(name)]
         service = factory(example.MyService, *argv, "--rpc-dbus-address", bus.address)
-        found = {"dbus": f"dbus:org.sparts.rpc.MyService?bus={bus.address}"}
-        for scheme, name in (("http", "HTTP"), ("thrift", "Thrift"), ("grpc", "Grpc")):
-            port = service.requireTask(f"RPC{name}Task").bound_addrs[0][1]
-            found[scheme] = f"{scheme}://127.0.0.1:{port}"
-        yield found
-        factory.close()
+        found = {scheme: url_of(service, scheme) for scheme in TRANSPORTS[:-1]}
+        yield {**found, "dbus": f"dbus:org.sparts.rpc.MyService?bus={bus.address}"}
+        factory.stop(service)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -58,17 +56,11 @@ def test_every_transport_has_the_same_methods(
 
 
 def test_the_command_prints_the_thrift_file() -> None:
-    command = [str(Path(sys.executable).with_name("sparts")), "rpc", "idl", "--thrift"]
-    done = subprocess.run(
-        [*command, "rpc_geo:MyService"], cwd=EXAMPLES, capture_output=True, text=True, check=True
-    )
-    assert "service Geo {" in done.stdout
-    assert "double distance(1: Point a, 2: Point b) throws (1: TooFar tooFar)" in done.stdout
+    said = output_of([SPARTS, "rpc", "idl", "--thrift", "rpc_geo:MyService"], cwd=EXAMPLES)
+    assert "service Geo {" in said
+    assert "double distance(1: Point a, 2: Point b) throws (1: TooFar tooFar)" in said
 
 
 def test_files_for_the_bus_name_the_service() -> None:
-    command = [str(Path(sys.executable).with_name("sparts")), "dbus-install", "rpc_geo:MyService"]
-    done = subprocess.run(
-        [*command, "--dry-run"], cwd=EXAMPLES, capture_output=True, text=True, check=True
-    )
-    assert "Name=org.sparts.rpc.MyService" in done.stdout
+    command = [SPARTS, "dbus-install", "rpc_geo:MyService", "--dry-run"]
+    assert "Name=org.sparts.rpc.MyService" in output_of(command, cwd=EXAMPLES)

@@ -34,14 +34,12 @@ from thriftpy2.rpc import make_client
 from thriftpy2.thrift import TApplicationException as TheirApplicationException
 from thriftpy2.transport import TFramedTransportFactory
 
-ARGV = ("--rpc-thrift-host", "127.0.0.1", "--rpc-thrift-port", "0")
+from tests.rpc.conftest import here
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[VService]:
-    factory = ServiceFactory()
-    yield factory(service_of(Kit, RPCThriftTask), *ARGV)
-    factory.close()
+def service(factory: ServiceFactory) -> VService:
+    return factory(service_of(Kit, RPCThriftTask), *here("thrift"))
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +66,10 @@ def peer(request: pytest.FixtureRequest, service: VService, source: Path) -> Ite
         return
     request.applymarker(pytest.mark.needs("thrift-compiler"))
     made, types = generated(source)
-    protocol = TBinaryProtocolAccelerated
-    if request.param == "apache compact":
-        protocol = TCompactProtocolAccelerated
-    with apache(port, protocol) as spoken:
+    compact = request.param == "apache compact"
+    with apache(
+        port, TCompactProtocolAccelerated if compact else TBinaryProtocolAccelerated
+    ) as spoken:
         yield made.Client(spoken), types
 
 
@@ -155,18 +153,19 @@ def test_peers_get_other_errors_as_application_exceptions(peer: Any) -> None:
     client, types = peer
     with pytest.raises(APPLICATION, match="InternalError: internal error"):
         client.fail("otherwise")
-    value = everything(types)
-    value.colour = 77
-    with pytest.raises(APPLICATION, match="InvalidArgumentsError: value.colour: no member of"):
-        client.everything(value)
-    value = everything(types)
-    value.price = "cheap"
-    with pytest.raises(APPLICATION, match="InvalidArgumentsError: value.price: "):
-        client.everything(value)
-    value = everything(types)
-    value.points = [types.Point(x=1.0, y=2.0), types.Point(x=1.0)]
-    with pytest.raises(APPLICATION, match=r"InvalidArgumentsError: value.points\[1\]: missing in"):
-        client.everything(value)
+    for field, wrong, why in (
+        ("colour", 77, "value.colour: no member of"),
+        ("price", "cheap", "value.price: "),
+        (
+            "points",
+            [types.Point(x=1.0, y=2.0), types.Point(x=1.0)],
+            r"value.points\[1\]: missing in",
+        ),
+    ):
+        value = everything(types)
+        setattr(value, field, wrong)
+        with pytest.raises(APPLICATION, match=f"InvalidArgumentsError: {why}"):
+            client.everything(value)
     with pytest.raises(APPLICATION, match=r"InvalidArgumentsError: .* missing"):
         client.distance(None, types.Point(x=0.0, y=0.0), 1.0)
     with pytest.raises(APPLICATION, match="InvalidArgumentsError: a: missing in Point: y"):

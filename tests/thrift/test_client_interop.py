@@ -159,6 +159,9 @@ def test_our_client_and_our_server_over_http(protocol: str, interop_by: ModuleMa
             exercise(client.call, types, TApplicationException, infinite=protocol != "json")
             if protocol != "json":  # which Apache's library reads character by character
                 assert client.echoBinary(BIG[:5_000_000]) == BIG[:5_000_000]
+        options["multiplex_service"] = "Second"
+        with client_of(service, types, ThriftHTTPTask, **{**options, "service": None}) as second:
+            assert second.which() == "second"
 
 
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])

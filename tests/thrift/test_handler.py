@@ -19,6 +19,7 @@ from sparts.testing.waiting import log_of, wait_ended
 from sparts.thrift.calls import Caller, caller
 from sparts.thrift.compiler import CompileContext
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TMemoryBuffer
@@ -267,16 +268,6 @@ def test_a_module_that_is_no_service_is_told(module: Any, name: str | None, told
     assert told in message
 
 
-def test_package_of_services_is_told_apart_by_name(serve: Any) -> None:
-    class Named(OtherHandler):
-        MODULE = interop
-        SERVICE_NAME = "Other"
-
-    service = serve(Named)
-    with apache_client(service, made=Other) as asking:
-        assert asking.answer() == 42
-
-
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
 def test_declared_exceptions_reach_the_client_alone(
     handler: type[ThriftHandlerTask], serve: Any
@@ -399,7 +390,7 @@ def test_the_processor_works_with_apaches_protocols(
 ) -> None:
     service = service_factory(service_of(handler))
     processor = service.requireTask(handler).processor
-    for protocol in (TBinaryProtocol, TJSONProtocol):
+    for protocol in (TBinaryProtocol, TCompactProtocol, TJSONProtocol):
         ask = partial(processed, processor, protocol)
         assert ask(Echo, "text", "a") == "a"
         assert ask(Echo, "ping") is None

@@ -21,7 +21,6 @@ from sparts.vtask import VTask
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.protocol.TJSONProtocol import TJSONProtocol
-from thrift.protocol.TMultiplexedProtocol import TMultiplexedProtocol
 from thrift.Thrift import TApplicationException
 from thrift.transport.THttpClient import THttpClient
 
@@ -30,8 +29,6 @@ from tests.thrift.echo import (
     Echo,
     EchoHandler,
     InlineHandler,
-    Other,
-    OtherHandler,
     request,
     ttypes,
 )
@@ -39,6 +36,7 @@ from tests.thrift.values import everything
 
 HERE = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
 JSON = "application/vnd.apache.thrift.json"
+PING = request(lambda client: client.send_ping())[4:]
 TYPES = {
     "application/vnd.apache.thrift.binary": TBinaryProtocol,
     "application/vnd.apache.thrift.compact": TCompactProtocol,
@@ -127,33 +125,6 @@ def test_apaches_client_is_answered_in_its_protocol(
         assert any("secret otherwise" in line for line in log.items)
 
 
-def test_unknown_methods_are_errors_in_every_protocol(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
-    for protocol in TYPES.values():
-        with client(service, protocol, made=Other) as asking:
-            with pytest.raises(TApplicationException) as unknown:
-                asking.answer()
-            assert unknown.value.type == TApplicationException.UNKNOWN_METHOD
-
-
-def test_multiplexed_calls_find_their_service_over_http(service_factory: ServiceFactory) -> None:
-    class Both(ThriftHTTPTask):
-        MULTIPLEX = True
-
-    service = service_factory(
-        service_of(Both, EchoHandler, OtherHandler),
-        *("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0"),
-    )
-    for protocol in TYPES.values():
-        for made, name, expected in ((Echo, "Echo", "a"), (Other, "Other", "A")):
-
-            def named(transport: Any, protocol: Any = protocol, name: str = name) -> Any:
-                return TMultiplexedProtocol(protocol(transport), name)
-
-            with client(service, named, made=made) as asking:
-                assert asking.text("a") == expected
-
-
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
@@ -163,6 +134,7 @@ def test_multiplexed_calls_find_their_service_over_http(service_factory: Service
         (b"[1,", "application/vnd.apache.thrift.json", 400),
         (b"\x82\x21", "application/vnd.apache.thrift.compact", 400),
         (b"\x80\x01\x00\x01\x00\x00\x00\xff", "application/vnd.apache.thrift.binary", 400),
+        (PING, "application/vnd.apache.thrift.compact", 400),
         (b"a=1", "application/x-www-form-urlencoded", 415),
         (b"x" * 5000, "application/x-thrift", 413),
     ],
@@ -173,14 +145,7 @@ def test_no_call_gets_a_telling_status(
     limit = ("--thrift-http-max-frame", "4KiB")
     service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE, *limit)
     assert post(service, body, kind)[0] == status
-    ping = request(lambda client: client.send_ping())[4:]
-    assert post(service, ping)[0] == 200
-
-
-def test_unfitting_content_type_is_refused(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
-    ping = request(lambda client: client.send_ping())[4:]
-    assert post(service, ping, "application/vnd.apache.thrift.compact")[0] == 400
+    assert post(service, PING)[0] == 200
 
 
 @pytest.mark.parametrize("given", ["processor", "handler", "apache"])

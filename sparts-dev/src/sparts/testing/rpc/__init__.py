@@ -350,6 +350,7 @@ class RPCTransportContract:
             ):
                 result = thread.submit(proxy.hold)
                 assert kit.entered.wait(WAIT)
+                assert service.getCounter("Kit.in_flight") == 1
                 service.shutdown()
                 stopping = kit if self.transport is None else service.requireTask(self.transport)
                 assert stopping.stop_event.wait(WAIT)
