@@ -104,7 +104,7 @@ class Stalled:
             self._timer = self._channel.site.call_later(self._limit, self._look)
         else:
             self._channel.site.n_timeouts += 1
-            self._channel.forceAbortClient()  # type: ignore[no-untyped-call]
+            self._transport.abortConnection()
 
     def end(self) -> None:
         """Watch no longer."""
@@ -170,7 +170,7 @@ class GracefulChannel(HTTPChannel):
             del self.site.idle[self]
         else:
             self.site.n_timeouts += 1
-        super().timeoutConnection()  # type: ignore[no-untyped-call]
+        self.loseConnection()
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Note that the client reads more slowly than it is sent to; called by the transport."""
