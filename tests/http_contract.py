@@ -155,7 +155,8 @@ class PatienceContract(HTTPContract):
     """What holds for servers that disconnect clients which are too slow, too many or too large, and
     finish at a stop what has begun.
 
-    ``/mirror`` answers with the body that it gets; `slow` answers `late` when it may.
+    ``/mirror`` answers with the body that it gets, ``/large`` with much; `slow` answers `late` when
+    it may.
     """
 
     slow = "/slow"
@@ -253,6 +254,15 @@ class PatienceContract(HTTPContract):
                 assert other.recv(1000) == b""
             self.go_on(task)
             assert read_answer(client)[2] == self.late
+
+    @pytest.mark.parametrize("last", ["Connection: close", "X-Kept: 1"])
+    def test_client_that_reads_nothing_is_closed(self, last: str) -> None:
+        """After ``--PREFIX-write-timeout``, and it is counted."""
+        with self.serving(write_timeout="200ms") as (_, task):
+            with self.client(task, get("/large", last)):
+                self.wait_for_counter(task, "timeouts", 1)
+                self.wait_for_counter(task, "connections", 0)
+            self.ask_at(task.bound_addrs[0])
 
     def test_new_connection_replaces_an_idle_one(self) -> None:
         """``--PREFIX-max-connections``."""

@@ -38,11 +38,8 @@ def note(item: Any) -> Any:
 class Worker(AMQPQueueTask):
     """Does it in threads."""
 
-    OPT_PREFIX = "worker"
-    QUEUE = os.environ["QUEUE"]
-    WORKERS = 4
-    MAX_ATTEMPTS = 30
-    DELIVERY_LIMIT = 100
+    OPT_PREFIX, QUEUE = "worker", os.environ["QUEUE"]
+    WORKERS, MAX_ATTEMPTS, DELIVERY_LIMIT = 4, 30, 100
 
     def execute(self, item: Any, context: ExecuteContext) -> Any:
         """Do what the item says."""
@@ -55,11 +52,8 @@ class Worker(AMQPQueueTask):
 class AsyncWorker(AsyncAMQPQueueTask):
     """Does it in coroutines."""
 
-    OPT_PREFIX = "worker"
-    QUEUE = os.environ["QUEUE"]
-    WORKERS = 4
-    MAX_ATTEMPTS = 30
-    DELIVERY_LIMIT = 100
+    OPT_PREFIX, QUEUE = "worker", os.environ["QUEUE"]
+    WORKERS, MAX_ATTEMPTS, DELIVERY_LIMIT = 4, 30, 100
 
     async def execute(self, item: Any, context: ExecuteContext) -> Any:
         """Do what the item says."""

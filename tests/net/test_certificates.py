@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import trustme
 from sparts.net.certificates import expiry
-from sparts.net.listeners import Listening
 from sparts.testing.certificates import FIRST_CERTIFICATE
-from sparts.testing.running import make_service, service_of
-from sparts.vtask import VTask
+from sparts.testing.running import make_service
+
+from tests.net.listening import EchoService
 
 
 @pytest.mark.parametrize("year", [2031, 2120])  # the years before 2050 have two digits in there
@@ -32,18 +32,9 @@ def test_file_without_a_certificate_is_an_error(tmp_path: Path) -> None:
         expiry(str(file))
 
 
-class Server(Listening, VTask):
-    """Listens."""
-
-    LOOPLESS = True
-    OPT_PREFIX = "server"
-
-
-def test_server_with_tls_tells_when_its_certificate_expires(tmp_path: Path) -> None:
-    file = tmp_path / "certificate.pem"
-    file.write_text(FIRST_CERTIFICATE)
-    for argv, expected in (((), None), (("--server-tls-cert", str(file)), 4733510400.0)):
-        service = make_service(service_of(Server), *argv)
+def test_server_with_tls_tells_when_its_certificate_expires(pem: str) -> None:
+    for argv, expected in (((), None), (("--echo-tls-cert", pem), 4733510400.0)):
+        service = make_service(EchoService, *argv)
         service.tasks.create(service)
         found = {r.name: r.value for _, r in service.stats.describe_counters()}
         assert found.get("certificate_expires") == expected

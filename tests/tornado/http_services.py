@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from sparts.tasks.tornado import TornadoHTTPTask, request_id
+from sparts.testing.running import service_of
 from sparts.testing.waiting import WAIT as WAIT
 from sparts.vservice import VService
 from tornado.web import RequestHandler, stream_request_body
@@ -38,6 +39,13 @@ class Status(RequestHandler):
 
     def get(self, status: str) -> None:
         self.set_status(int(status))
+
+
+class Large(RequestHandler):
+    """Answers with more than a client gets that reads nothing."""
+
+    def get(self) -> None:
+        self.write(bytes(20_000_000))
 
 
 class Ready(RequestHandler):
@@ -127,6 +135,7 @@ class Http(TornadoHTTPTask):
         return [
             (r"/echo/?(.*)", Echo),
             (r"/status/(\d+)", Status),
+            ("/large", Large),
             ("/readyz", Ready),
             ("/logs", Logs),
             ("/fails", Fails),
@@ -139,10 +148,7 @@ class Http(TornadoHTTPTask):
         ]
 
 
-class Service(VService):
-    """Serves them."""
-
-    TASKS = [Http]
+Service = service_of(Http)
 
 
 def port_of(service: VService) -> int:

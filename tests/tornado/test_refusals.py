@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.tornado.server import GracefulHTTPServer
-from sparts.testing.running import make_service, running
-from sparts.vservice import VService
+from sparts.testing.running import make_service, running, service_of
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from tests.certificates import over_tls
@@ -136,13 +135,8 @@ class Strict(Http):
         ]
 
 
-class StrictService(VService):
-    """Serves them."""
-
-    TASKS = [Strict]
-
-
 Strict.__name__ = "Http"
+StrictService = service_of(Strict)
 
 
 @pytest.mark.parametrize("framing", [by_length, in_chunks])

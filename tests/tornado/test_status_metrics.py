@@ -59,6 +59,9 @@ class Other(VTask):
     sent = counter(help="Letters sent.")
     waiting = counter(help="A counter where Mailer has a gauge.")
     size_bytes_count = gauge(help="Clashes with the count of Mailer.size.")
+    dotted = counter(name="a.b")
+    dashed = counter(name="a-b", help="Has the same valid name.")
+    number = gauge(name="1st")
 
 
 def count_all(service: Any) -> None:
@@ -74,6 +77,7 @@ def count_all(service: Any) -> None:
     mailer.plain.add(3)
     mailer.most.add(99)
     service.requireTask(Other).sent.add(4)
+    service.requireTask(Other).dashed.add(2)
 
 
 @pytest.fixture(params=["", OPENMETRICS])
@@ -170,6 +174,9 @@ def test_counters_of_two_types_are_distinguished(found: Any) -> None:
     assert found["sparts_Other_waiting"].type == "counter"
     assert value(found, "sparts_Other_waiting_total", task="Other") == 0
     assert found["sparts_Other_size_bytes_count"].type == "gauge"
+    assert value(found, "sparts_a_b_total", task="Other") == 0
+    assert value(found, "sparts_Other_a_b_total", task="Other") == 2
+    assert value(found, "sparts_1st", task="Other") == 0
 
 
 def test_life_of_service_and_process_is_shown(found: Any) -> None:
@@ -199,22 +206,6 @@ def test_every_number_of_the_service_is_there() -> None:
     theirs = [line for line in text.splitlines() if line.startswith("sparts_")]
     life = [line for line in theirs if line.startswith(("sparts_service_", "sparts_task_state"))]
     assert len(theirs) - len(life) == len(told)
-
-
-def test_names_equal_once_valid_lose_nothing() -> None:
-    class Odd(VTask):
-        LOOPLESS = True
-        one = counter(name="a.b", help="One.")
-        other = counter(name="a-b", help="Other.")
-        number = gauge(name="1st")
-
-    with serving(Odd) as service:
-        service.requireTask(Odd).other.add(2)
-        text = client_of(service).ask("/metrics", headers={"Accept": OPENMETRICS}).text
-    found = parse(text, OPENMETRICS)
-    assert value(found, "sparts_a_b_total", task="Odd") == 0
-    assert value(found, "sparts_Odd_a_b_total", task="Odd") == 2
-    assert value(found, "sparts_1st", task="Odd") == 0
 
 
 class Stuck(VTask):

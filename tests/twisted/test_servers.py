@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sparts.tasks.twisted import TwistedServerTask, TwistedWebTask
 from sparts.tasks.twisted.web import HelloWorld
 from sparts.testing.loops import WAIT, switches_of
-from sparts.testing.running import running, running_task, service_of
 from sparts.testing.servers import ServerContract
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.http_contract import PatienceContract, get
-
-
-class Echo(Protocol):
-    transport: Any
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        self.transport.write(data)
+from tests.http_contract import PatienceContract, get, read_answer, rest
+from tests.twisted.test_twisted_task import Echo
 
 
 class EchoServer(TwistedServerTask):
@@ -100,7 +90,8 @@ class Web(TwistedWebTask):
     def make_resource(self) -> Any:
         root: Any = HelloWorld()  # type: ignore[no-untyped-call]
         root.isLeaf, self.slow = False, Slow()
-        root.putChild(b"", HelloWorld())  # type: ignore[no-untyped-call]
+        for name in (b"", b"nothing"):  # which it answers with 404
+            root.putChild(name, HelloWorld())  # type: ignore[no-untyped-call]
         root.putChild(b"slow", self.slow)
         root.putChild(b"mirror", Mirror())  # type: ignore[no-untyped-call]
         root.putChild(b"large", Large())  # type: ignore[no-untyped-call]
@@ -127,85 +118,36 @@ class TestTwistedWebTask(PatienceContract):
         """Return that of its site."""
         return task.site.bodies
 
-    @pytest.mark.parametrize("last", ["Connection: close", "X-Kept: 1"])
-    def test_client_that_reads_nothing_is_closed(self, last: str) -> None:
-        with (
-            self.serving(write_timeout="200ms") as (_, task),
-            self.client(task, get("/large", last)),
-        ):
-            self.wait_for_counter(task, "timeouts", 1)
-            self.wait_for_counter(task, "connections", 0)
+    def test_idle_connection_is_closed_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Web, "FIRST_REQUEST_GRACE", WAIT)
+        with self.serving() as (service, task), self.client(task, get("/nothing")) as client:
+            assert read_answer(client)[0] == 404
+            service.shutdown()
+            assert rest(client) == b""
 
+    def test_fresh_connection_may_still_ask(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Web, "FIRST_REQUEST_GRACE", WAIT)
+        with self.serving() as (service, task), self.client(task) as client:
+            self.ask_at(task.bound_addrs[0])  # so the other has been accepted
+            service.shutdown()
+            self.wait_for(task, lambda: task.site.ending)
+            client.sendall(get())
+            status, headers, body = read_answer(client)
+            assert (status, headers["connection"], body) == (200, "close", self.body)
 
-@pytest.fixture
-def client() -> Iterator[Callable[[Any], http.client.HTTPConnection]]:
-    """Make HTTP connections to a server task, which are closed at the end."""
-    with contextlib.ExitStack() as stack:
+    def test_requests_are_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("INFO", "twisted.web.access")
+        with self.serving() as (_, task):
+            self.ask_at(task.bound_addrs[0])
+        assert '"GET / HTTP/1.1" 200 12' in caplog.text
 
-        def connect(task: Any) -> http.client.HTTPConnection:
-            host, port = task.bound_addrs[0]
-            connection = http.client.HTTPConnection(host, port, timeout=WAIT)
-            return stack.enter_context(contextlib.closing(connection))
-
-        yield connect
-
-
-Client = Callable[[Any], http.client.HTTPConnection]
-ARGV = ("--web-host", "127.0.0.1")
-
-
-def test_idle_connection_is_closed_at_once_at_stop(client: Client) -> None:
-    class Web(TwistedWebTask):
-        FIRST_REQUEST_GRACE = WAIT
-
-    with running(service_of(Web), *ARGV) as service:
-        connection = client(service.requireTask(Web))
-        connection.request("GET", "/")
-        assert connection.getresponse().read() == b"Hello, world"
-        connection.request("GET", "/nothing")
-        assert connection.getresponse().status == 404
-
-
-def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
-    ending = threading.Event()
-
-    class Web(TwistedWebTask):
-        FIRST_REQUEST_GRACE = WAIT
-
-        async def stop_in_loop(self) -> None:
-            self.reactor.callLater(0, ending.set)
-            await super().stop_in_loop()
-
-    with running_task(Web, *ARGV) as task:
-        connection = client(task)
-        connection.connect()
-        task.service.shutdown()
-        assert ending.wait(WAIT)
-        connection.request("GET", "/")
-        answer = connection.getresponse()
-        assert answer.read() == b"Hello, world"
-        assert answer.getheader("Connection") == "close"
-
-
-def test_requests_are_counted_and_logged(client: Client) -> None:
-    with running_task(TwistedWebTask, *ARGV, "--log-level-for", "twisted.web.access=INFO") as task:
-        for number in (1, 2):
-            connection = client(task)
-            connection.request("GET", "/")
-            connection.getresponse().read()
-            assert task.requests() == number
-
-
-def test_idle_server_with_open_connection_never_wakes_up(client: Client) -> None:
-    with running_task(TwistedWebTask, *ARGV) as task:
-        connection = client(task)
-        connection.request("GET", "/")
-        connection.getresponse().read()
-        [thread] = task.loop_task.threads
-        counts = [switches_of(thread)]
-        for _ in range(5):  # after the answer, it may have to go to sleep first
-            threading.Event().wait(1.2)
-            counts.append(switches_of(thread))
-            if counts[-1] == counts[-2]:
-                break
-        assert counts[-1] == counts[-2], counts
+    def test_idle_server_never_wakes_up(self) -> None:
+        with self.serving() as (_, task), self.client(task) as client:
+            self.ask(client)
+            [thread] = task.loop_task.threads
+            before = -1
+            for _ in range(6):  # after the answer, it may have to go to sleep first
+                if before == (before := switches_of(thread)):
+                    break
+                threading.Event().wait(1.2)
+            assert before == switches_of(thread)
