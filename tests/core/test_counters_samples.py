@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sparts.counters import SampleType, samples
 from sparts.counters.spans import Span, bins_of
@@ -98,28 +98,40 @@ def test_value_leaves_its_window_within_one_second(window: int, offset: float) -
     assert recorded() == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    steps=st.lists(st.tuples(st.floats(0, 90), st.floats(-1e6, 1e6)), min_size=1, max_size=80),
-    window=st.sampled_from([1, 10, 60, 100, 600, 1000]),
+    steps=st.lists(
+        st.tuples(st.floats(0, 3) | st.floats(0, 90), st.floats(-1e6, 1e6)),
+        min_size=1,
+        max_size=200,
+    ),
+    window=st.sampled_from([1, 7, 10, 60, 100, 600]),
+    read=st.booleans(),
 )
+@example(steps=[(1.0, 5.0)] * 200, window=100, read=False)
 def test_windows_equal_what_a_careful_list_says(
-    steps: list[tuple[float, float]], window: int
+    steps: list[tuple[float, float]], window: int, read: bool
 ) -> None:
     recorded, clock = recording(windows=[window, 1000])
-    kept: list[tuple[float, float]] = []
-    for pause, value in steps:
+    kept: list[tuple[int, float]] = []
+    for number, (pause, value) in enumerate(steps, 1):
         clock.turn(pause)
         recorded.add(value)
-        kept.append((clock.monotonic(), value))
         now = math.floor(clock.monotonic())
-        inside = sorted(value for when, value in kept if math.floor(when) > now - window)
+        kept.append((now, value))
+        assert len(recorded._marks) <= 61
+        if not read and number < len(steps):
+            continue  # values keep their seconds although nobody reads them
+        inside = sorted(value for second, value in kept if second > now - window)
         assert tell(recorded, "count", window) == len(inside)
         assert tell(recorded, "max", window) == inside[-1]
         assert tell(recorded, "min", window) == inside[0]
         assert tell(recorded, "sum", window) == pytest.approx(math.fsum(inside), abs=1e-3)
         middle = inside[math.ceil(len(inside) / 2) - 1]
         assert tell(recorded, "p50", window) == pytest.approx(middle, rel=0.01)
+    count, total = recorded.totals()
+    assert count == len(kept)
+    assert total == pytest.approx(math.fsum(value for _, value in kept), abs=1e-3)
 
 
 @settings(max_examples=200, deadline=None)
@@ -285,25 +297,6 @@ def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
     buckets = recorded.buckets()
     assert buckets == [(bound, sum(value <= bound for value in values)) for bound, _ in buckets]
     assert len(buckets) <= 2 * len(values) + 1
-
-
-@settings(max_examples=60, deadline=None)
-@given(steps=st.lists(st.tuples(st.floats(0, 3), st.integers(-9, 9)), max_size=300))
-def test_unread_values_keep_their_seconds(steps: list[tuple[float, int]]) -> None:
-    recorded, clock = recording(windows=[1, 7, 100])
-    kept: list[tuple[int, int]] = []
-    for pause, value in steps:
-        clock.turn(pause)
-        recorded.add(value)
-        kept.append((math.floor(clock.monotonic()), value))
-        assert len(recorded._marks) <= 61
-    now = math.floor(clock.monotonic())
-    for window in (1, 7, 100):
-        inside = [value for second, value in kept if second > now - window]
-        assert tell(recorded, "count", window) == len(inside)
-        assert tell(recorded, "sum", window) == sum(inside)
-        assert tell(recorded, "max", window) == max(inside, default=None)
-    assert recorded.totals() == (len(kept), sum(value for _, value in kept))
 
 
 def test_adding_pauses_for_few_values(monkeypatch: pytest.MonkeyPatch) -> None:

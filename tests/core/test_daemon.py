@@ -25,6 +25,17 @@ def status_of(pid: int, thread: str | int) -> dict[str, list[str]]:
     return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
 
 
+RELOADS = """
+class ActsWhenReloaded(VService):
+    TASKS = [Worker]
+    def initService(self):
+        self.hooks.register(self)
+    @hookimpl(trylast=True)
+    def sparts_service_reload(self):
+        self.when_reloaded()
+"""
+
+
 def test_ready_daemon_is_found_and_stopped(tmp_path: Path, daemon: Script) -> None:
     done = daemon.run("--daemon")
     assert done.status == 0
@@ -44,21 +55,19 @@ def test_ready_daemon_is_found_and_stopped(tmp_path: Path, daemon: Script) -> No
 
 def test_daemon_reloads_and_restarts(tmp_path: Path) -> None:
     body = """
-class S(VService):
-    TASKS = [Worker]
+class S(ActsWhenReloaded):
     count = 0
     def initService(self):
         S.count += 1
-        self.hooks.register(self)
-    @hookimpl(trylast=True)
-    def sparts_service_reload(self):
+        super().initService()
+    def when_reloaded(self):
         if S.count < 3:
             self.restart()
         say("output", S.count)
 """
     log = tmp_path / "log"
     os.mkfifo(log)
-    with script(tmp_path, body) as service, open(os.open(log, os.O_RDWR)) as lines:
+    with script(tmp_path, RELOADS + body) as service, open(os.open(log, os.O_RDWR)) as lines:
         pid = service.start("--logfile", str(log))
         for count in (1, 2):
             os.kill(pid, signal.SIGHUP)  # it comes after the start that is on its way
@@ -70,39 +79,38 @@ class S(VService):
         service.stop()
 
 
-@pytest.mark.parametrize("more", [(), ("--logfile", "log")])
-def test_failed_start_is_shown_on_the_terminal(tmp_path: Path, more: tuple[str, ...]) -> None:
-    body = """
-class Broken(Worker):
-    def initTask(self):
-        raise OSError("no disk")
-"""
-    with script(tmp_path, body) as service:
-        done = service.run("--daemon", *more)
-        assert done.status == 1
-        assert done.err.endswith("S is not started: initTask of Broken failed: OSError: no disk\n")
-        assert not service.is_running()
-        assert not service.pid_file.exists()
+BEFORE = "def preprocessOptions(self): "
+NO_DISK = "S is not started: initTask of Broken failed: OSError: no disk\n"
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "message"),
+    ("body", "argv", "status", "message"),
     [
-        ("raise UsageError('no such thing')", 2, "service.py: error: no such thing\n"),
-        ("self.shutdown()", 1, "S is not started: it ended before it was ready\n"),
-        ("os.kill(os.getpid(), 9)", 1, ""),
-        ("self.health.worker_left(self, SystemExit(7))", 7, "before it was ready"),
+        ("TASKS = [Broken]", (), 1, NO_DISK),
+        ("TASKS = [Broken]", ("--logfile", "log"), 1, NO_DISK),
+        (BEFORE + "raise UsageError('no such thing')", (), 2, "service.py: error: no such thing\n"),
+        (BEFORE + "self.shutdown()", (), 1, "S is not started: it ended before it was ready\n"),
+        (BEFORE + "os.kill(os.getpid(), 9)", (), 1, ""),
+        (BEFORE + "self.health.worker_left(self, SystemExit(7))", (), 7, "before it was ready\n"),
     ],
 )
-def test_start_that_ends_otherwise_is_no_success(
-    tmp_path: Path, body: str, status: int, message: str
+def test_failed_start_is_shown_on_the_terminal(
+    tmp_path: Path, body: str, argv: tuple[str, ...], status: int, message: str
 ) -> None:
-    head = "from sparts.errors import UsageError\n"
-    text = f"{head}class S(VService):\n    def preprocessOptions(self):\n        {body}\n"
+    text = f"""
+from sparts.errors import UsageError
+class Broken(Worker):
+    def initTask(self):
+        raise OSError("no disk")
+class S(VService):
+    {body}
+"""
     with script(tmp_path, text) as service:
-        done = service.run("--daemon", "--level", "CRITICAL")
+        done = service.run("--daemon", "--level", "CRITICAL", *argv)
         assert done.status == status, done
-        assert message in done.err
+        assert done.err.endswith(message)
+        assert not service.is_running()
+        assert status == 1 or not service.pid_file.exists()
 
 
 SLOW = """
@@ -150,17 +158,13 @@ def test_interrupt_of_start_that_waits_stops_service(tmp_path: Path) -> None:
 
 def test_printed_output_goes_to_the_rotated_log(tmp_path: Path) -> None:
     body = """
-class S(VService):
-    TASKS = [Worker]
-    def initService(self):
-        self.hooks.register(self)
-    @hookimpl(trylast=True)
-    def sparts_service_reload(self):
+class S(ActsWhenReloaded):
+    def when_reloaded(self):
         say("printed")
         os.write(2, b"written\\n")
 """
     log = tmp_path / "log"
-    with script(tmp_path, body) as service:
+    with script(tmp_path, RELOADS + body) as service:
         pid = service.start("--logfile", "log")
         log.rename(tmp_path / "log.1")
         os.kill(pid, signal.SIGHUP)
@@ -211,12 +215,9 @@ class Listens(AsyncioServerTask):
     make_protocol = asyncio.Protocol
 class U(Listens):
     OPT_PREFIX = "u"
-class S(VService):
+class S(ActsWhenReloaded):
     TASKS = [Listens, U, Worker]
-    def initService(self):
-        self.hooks.register(self)
-    @hookimpl(trylast=True)
-    def sparts_service_reload(self):
+    def when_reloaded(self):
         say(os.environ["HOME"], os.environ["USER"])
         self.restart()
 """
@@ -226,7 +227,7 @@ class S(VService):
     sock, log = folder / "u.sock", folder / "log"
     argv = ["--user", "nobody", "--umask", "027", "--chdir", str(folder), "--logfile", "log"]
     argv += ["--l-sock", str(public_folder / "l.sock"), "--u-sock", str(sock)]
-    with script(public_folder, body) as service:
+    with script(public_folder, RELOADS + body) as service:
         pid = service.start(*argv)
         threads = os.listdir(f"/proc/{pid}/task")
         assert len(threads) > 3
