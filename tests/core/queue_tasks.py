@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
+from sparts.loops import LoopBoundTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.testing.running import running_task
@@ -81,7 +82,7 @@ class Gated(_Notes):
 class LoopGate:
     """The gate of coroutines: the test puts outcomes into it, from its thread."""
 
-    def __init__(self, task: AsyncQueueTask) -> None:
+    def __init__(self, task: LoopBoundTask) -> None:
         self._task = task
         self._outcomes: asyncio.Queue[Any] = asyncio.Queue()
         self.get = self._outcomes.get

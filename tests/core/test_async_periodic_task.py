@@ -1,4 +1,4 @@
-"""AsyncPeriodicTask: the promises of PeriodicTask, kept by a coroutine."""
+"""AsyncPeriodicTask, where it differs; tests of EventTask and PeriodicTask try both kinds."""
 
 from __future__ import annotations
 
@@ -26,41 +26,6 @@ ticking = partial(periodic_tasks.ticking, AsyncTicking)
 async def forever() -> None:
     """Wait until cancelled."""
     await asyncio.Event().wait()
-
-
-def test_trigger_runs_it_at_once_and_coalesces() -> None:
-    with running_task(ticking(RUN_AT_START=False)) as task:
-        go_on = task.loop_task.call(asyncio.Event).result(WAIT)
-        task.work.put(go_on.wait)
-        task.trigger()
-        task.ran.get(timeout=WAIT)
-        for _ in range(100):
-            task.trigger()
-        assert task.has_pending()
-        task.loop_task.call(go_on.set)
-        task.ran.get(timeout=WAIT)
-        task.execute_async().result(WAIT)
-        assert task.n_iterations() == 3
-
-
-def test_run_under_way_at_the_stop_ends() -> None:
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
-        go_on = task.loop_task.call(asyncio.Event).result(WAIT)
-
-        async def work() -> str:
-            await go_on.wait()
-            return "done"
-
-        task.work.put(work)
-        future = task.execute_async()
-        task.ran.get(timeout=WAIT)
-        waiting = task.execute_async()
-        task.service.shutdown()
-        with pytest.raises(CancelledError):
-            waiting.result(WAIT)
-        task.loop_task.call(go_on.set)
-        assert future.result(WAIT) == "done"
 
 
 def test_endless_run_is_cancelled_in_time() -> None:

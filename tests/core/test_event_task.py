@@ -9,23 +9,26 @@ from typing import Any
 
 import pytest
 from sparts.states import TaskState
+from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import running, running_task, service_of
 from sparts.testing.waiting import WAIT
 
 from tests.core.failing import failing
-from tests.core.queue_tasks import given, variant
+from tests.core.queue_tasks import BOTH, LoopGate, given, variant
 from tests.threads import run_in_threads
 
 
 class Gated(EventTask):
     """A task whose runs wait until the test lets them go on."""
 
+    gate: Any
+
     def initTask(self) -> None:  # noqa: N802
         super().initTask()
         self.began: queue.SimpleQueue[ExecuteContext] = queue.SimpleQueue()
-        self.gate: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.gate = queue.SimpleQueue()
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
         assert context is not None
@@ -41,6 +44,25 @@ class Gated(EventTask):
         context = self.begun()
         self.gate.put(outcome)
         return context
+
+
+class AsyncGated(AsyncPeriodicTask, Gated):
+    """The same as a coroutine, which is also due in an hour."""
+
+    INTERVAL = 3600.0
+    RUN_AT_START = False
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.gate = LoopGate(self)
+
+    async def execute(self, context: ExecuteContext | None = None) -> Any:
+        assert context is not None
+        self.began.put(context)
+        return given(await self.gate.get())
+
+
+of_gated = pytest.mark.parametrize("gated", [Gated, AsyncGated], ids=BOTH)
 
 
 class Echo(EventTask):
@@ -70,8 +92,9 @@ def test_trigger_from_any_thread_runs_it_in_one() -> None:
         assert set(seen) == {task.threads[0].ident}
 
 
-def test_triggers_during_a_run_coalesce() -> None:
-    with running_task(Gated) as task:
+@of_gated
+def test_triggers_during_a_run_coalesce(gated: type[Gated]) -> None:
+    with running_task(gated) as task:
         task.trigger()
         task.begun()
         for _ in range(1000):
@@ -85,18 +108,19 @@ def test_triggers_during_a_run_coalesce() -> None:
         assert task.began.empty()
 
 
-def test_trigger_before_the_start_is_not_lost() -> None:
-    class Early(Gated):
-        def initTask(self) -> None:  # noqa: N802
-            super().initTask()
-            self.trigger()
+@of_gated
+def test_trigger_before_the_start_is_not_lost(gated: type[Gated]) -> None:
+    def init_task(self: Gated) -> None:
+        gated.initTask(self)
+        self.trigger()
 
-    with running_task(Early) as task:
+    with running_task(variant(gated, initTask=init_task)) as task:
         task.run_once()
 
 
-def test_future_belongs_to_a_later_run() -> None:
-    with running_task(Gated) as task:
+@of_gated
+def test_future_belongs_to_a_later_run(gated: type[Gated]) -> None:
+    with running_task(gated) as task:
         first = task.execute_async()
         task.begun()
         second, third = task.execute_async(), task.execute_async()
@@ -110,8 +134,9 @@ def test_future_belongs_to_a_later_run() -> None:
         assert not task.has_pending()
 
 
-def test_awaited_run_is_pending() -> None:
-    with running_task(Gated) as task:
+@of_gated
+def test_awaited_run_is_pending(gated: type[Gated]) -> None:
+    with running_task(gated) as task:
         for ask, pending in ((task.trigger, False), (task.execute_async, True)):
             ask()
             task.begun()
@@ -127,8 +152,9 @@ def test_counters_are_complete_once_a_future_ends() -> None:
         assert task.execute_duration_ms.totals()[0] == 3
 
 
-def test_run_that_everybody_cancelled_does_not_happen() -> None:
-    with running_task(Gated) as task:
+@of_gated
+def test_run_that_everybody_cancelled_does_not_happen(gated: type[Gated]) -> None:
+    with running_task(gated) as task:
         task.trigger()
         task.begun()
         unwanted = task.execute_async()
@@ -140,8 +166,9 @@ def test_run_that_everybody_cancelled_does_not_happen() -> None:
         assert task.n_iterations() == 2
 
 
-def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
-    with running_task(Gated) as task:
+@of_gated
+def test_stop_ends_the_run_and_cancels_waiting_ones(gated: type[Gated]) -> None:
+    with running_task(gated) as task:
         under_way = task.execute_async()
         task.begun()
         waiting = [task.execute_async() for _ in range(5)]
@@ -155,8 +182,9 @@ def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
     assert task.n_iterations() == 1
 
 
-def test_crash_reaches_its_future_and_ends_the_service() -> None:
-    with failing(Gated, match="boom") as task:
+@of_gated
+def test_crash_reaches_its_future_and_ends_the_service(gated: type[Gated]) -> None:
+    with failing(gated, match="boom") as task:
         crashed = task.execute_async()
         task.begun()
         waiting = task.execute_async()
@@ -168,11 +196,9 @@ def test_crash_reaches_its_future_and_ends_the_service() -> None:
     assert task.execute_async().cancelled()
 
 
-def test_restarted_worker_serves_earlier_triggers() -> None:
-    class Restarted(Gated):
-        RESTART = "on-failure"
-
-    with running_task(Restarted) as task:
+@of_gated
+def test_restarted_worker_serves_earlier_triggers(gated: type[Gated]) -> None:
+    with running_task(variant(gated, RESTART="on-failure")) as task:
         crashed = task.execute_async()
         task.begun()
         waiting = task.execute_async()
@@ -199,8 +225,9 @@ def test_try_later_attempts_again_and_future_waits() -> None:
         assert task.n_iterations() == 3
 
 
-def test_trigger_does_not_wait_for_try_later() -> None:
-    with running_task(with_clock(Gated)) as task:
+@of_gated
+def test_trigger_does_not_wait_for_try_later(gated: type[Gated]) -> None:
+    with running_task(with_clock(gated)) as task:
         first = task.execute_async()
         task.run_once(TryLater(after=30))
         task.clock.wait_for_waiters()
@@ -209,9 +236,10 @@ def test_trigger_does_not_wait_for_try_later() -> None:
         assert first.result(WAIT) == second.result(WAIT) == "now"
 
 
+@of_gated
 @pytest.mark.parametrize("when", ["waiting", "in the run"])
-def test_future_that_was_put_off_ends_with_task(when: str) -> None:
-    with running_task(Gated) as task:
+def test_future_that_was_put_off_ends_with_task(gated: type[Gated], when: str) -> None:
+    with running_task(gated) as task:
         future = task.execute_async()
         task.begun()
         if when == "waiting":
