@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -22,7 +20,6 @@ from sparts.testing.running import make_service, running_task, service_of
 from sparts.testing.waiting import WAIT, wait_state
 
 from tests.core import periodic_tasks
-from tests.core.failing import failing
 from tests.core.periodic_tasks import START, AsyncTicking, Ticking, ran_once
 
 Make = Callable[..., type[Ticking]]
@@ -237,30 +234,6 @@ def test_plain_try_later_comes_with_the_next_run(ticking: Make) -> None:
         task.work.put(lambda: "then")
         assert task.next_run() == 10
         assert future.result(WAIT) == "then"
-
-
-def test_futures_end_when_the_task_stops(ticking: Make) -> None:
-    with ran_once(ticking()) as task:
-        gate: queue.SimpleQueue[str] = queue.SimpleQueue()
-        task.work.put(gate.get)
-        under_way = task.execute_async()
-        task.ran.get(timeout=WAIT)
-        waiting = task.execute_async()
-        task.service.shutdown()
-        with pytest.raises(CancelledError):
-            waiting.result(WAIT)
-        gate.put("done")
-        assert under_way.result(WAIT) == "done"
-
-
-def test_futures_end_when_the_task_crashes(ticking: Make) -> None:
-    with failing(ticking(), match="division by zero") as task:
-        task.ran.get(timeout=WAIT)
-        task.waits_until()
-        task.work.put(lambda: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            task.execute_async().result(WAIT)
-    assert task.execute_async().cancelled()
 
 
 def test_restarted_task_begins_a_new_schedule(ticking: Make) -> None:
