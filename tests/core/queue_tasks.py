@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -13,6 +15,7 @@ from sparts.loops import LoopBoundTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.testing.running import running_task
+from sparts.testing.waiting import error_of
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -123,6 +126,12 @@ class AsyncEcho(AsyncQueueTask):
         """Give the item back."""
         await asyncio.sleep(0)
         return given(item)
+
+
+def all_cancelled(*futures: Future[Any]) -> bool:
+    """Wait for the ends of all futures; whether each of them was cancelled."""
+    errors = [error_of(partial(future.result, SOON)) for future in futures]
+    return all(isinstance(error, CancelledError) for error in errors)
 
 
 @contextmanager

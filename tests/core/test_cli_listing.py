@@ -108,6 +108,31 @@ def test_one_task_is_described_with_its_options(tmp_path: Path) -> None:
     assert max(map(len, done.out.splitlines())) <= 80
 
 
+PERIODIC = ["interval", "jitter", "run-at-start", "cron", "timezone"]
+QUEUE = ["workers", "max-items", "max-attempts"]
+FLAGS = {
+    "PeriodicTask": PERIODIC,
+    "AsyncPeriodicTask": PERIODIC,
+    "PollerTask": PERIODIC,
+    "DirectoryWatcherTask": [*PERIODIC, "path", "poll"],
+    "QueueTask": QUEUE,
+    "PriorityQueueTask": QUEUE,
+    "UniqueQueueTask": QUEUE,
+    "AsyncQueueTask": QUEUE,
+    "EventTask": [],
+    "AsyncioTask": [],
+}
+
+
+def test_json_of_our_tasks_has_their_options_and_needs(tmp_path: Path) -> None:
+    found = json.loads(sparts("tasks", *FLAGS, "--json", cwd=tmp_path).out)
+    assert [each["name"] for each in found] == [*FLAGS]
+    for each in found:
+        name, flags = each["name"], {option["flag"] for option in each["options"]}
+        assert flags == {f"--{name}-{flag}" for flag in FLAGS[name]}
+        assert each["depends_on"] == (["AsyncioLoopTask"] if "Async" in name else [])
+
+
 def test_json_of_a_task_has_no_secret(tmp_path: Path) -> None:
     text = TASK.format(name="Greeter", doc="Greets.\n\n    At length.")
     text += "    password = option(default='hunter2', secret=True)\n"

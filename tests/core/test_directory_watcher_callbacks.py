@@ -142,21 +142,19 @@ def test_listdir_and_stat_may_be_overridden(watched: Path, way: str) -> None:
 
 
 def test_stat_may_return_an_object_of_any_kind(watched: Path, way: str) -> None:
-    class Odd(Watching):
-        def stat(self, path: str) -> Any:
-            return mock.NonCallableMock(wraps=os.stat(path))  # its st_mode is no number
+    def odd(self: Watching, path: str) -> Any:
+        return mock.NonCallableMock(wraps=os.stat(path))  # its st_mode is no number
 
-    with watching(watched, way, Odd, check=False) as task:
+    with watching(watched, way, check=False, stat=odd) as task:
         put(watched / "a", "1")
         assert task.told.get(timeout=SOON)[:2] == ("created", "a")
 
 
 def test_fetch_may_be_overridden(watched: Path, way: str) -> None:
-    class Texts(Watching):
-        def fetch(self) -> Any:
-            return [(name, stat) for name, stat in super().fetch() if name.endswith(".txt")]
+    def fetch(self: Watching) -> Any:
+        return [(name, stat) for name, stat in Watching.fetch(self) if name.endswith(".txt")]
 
-    with watching(watched, way, Texts) as task:
+    with watching(watched, way, fetch=fetch) as task:
         put(watched / "a.bin", "1")
         put(watched / "a.txt", "1")
         task.sees(("created", "a.txt"))
@@ -165,11 +163,10 @@ def test_fetch_may_be_overridden(watched: Path, way: str) -> None:
 
 
 def test_on_value_changed_may_be_overridden(watched: Path, way: str) -> None:
-    class Lists(Watching):
-        def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
-            self.told.put(tuple(name for name, _ in new))
+    def on_value_changed(self: Watching, old: Any, new: Any) -> None:
+        self.told.put(tuple(name for name, _ in new))
 
-    with watching(watched, way, Lists) as task:
+    with watching(watched, way, onValueChanged=on_value_changed) as task:
         put(watched / "b", "1")
         task.sees(("b",))
         put(watched / "a", "1")

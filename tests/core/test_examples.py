@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import LONG, ServiceProcess, idle_switches, run_to_end
+from tests.processes import LONG, ServiceProcess, idle_switches
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -152,28 +152,3 @@ def test_echo_server_restarts_while_its_port_is_taken(tmp_path: Path) -> None:
             service.read_until(r"ERROR:MyService.Echo:Echo failed: OSError: .*; restarted in 0\.")
             taken.close()
             service.read_until(rf"Echo Server Started on 127\.0\.0\.1:{port}")
-
-
-@pytest.mark.parametrize(
-    ("name", "flags"),
-    [
-        ("PeriodicTask", "interval jitter run-at-start cron timezone"),
-        ("PollerTask", "interval jitter run-at-start cron timezone"),
-        ("DirectoryWatcherTask", "path poll interval"),
-        ("EventTask", ""),
-        ("QueueTask", "workers max-items max-attempts"),
-        ("PriorityQueueTask", "workers max-items max-attempts"),
-        ("UniqueQueueTask", "workers max-items max-attempts"),
-        ("AsyncQueueTask", "workers"),
-        ("AsyncPeriodicTask", "interval"),
-        ("first=AsyncioTask", ""),
-    ],
-)
-def test_task_found_by_name_shows_its_options(name: str, flags: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sparts", "run", name, "--help-all"]
-    status, output = run_to_end(command, cwd=tmp_path)
-    assert status == 0
-    for flag in flags.split():
-        assert f"--{name}-{flag}" in output
-    assert ("--asyncio-uvloop" in output) == ("Async" in name)  # its loop comes along
-    assert ("--asyncio-slow-callback" in output) == ("Async" in name)
