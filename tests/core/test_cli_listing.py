@@ -124,7 +124,7 @@ FLAGS = {
 }
 
 
-def test_json_of_our_tasks_has_their_options_and_needs(tmp_path: Path) -> None:
+def test_json_of_our_tasks_has_options_and_needs(tmp_path: Path) -> None:
     found = json.loads(sparts("tasks", *FLAGS, "--json", cwd=tmp_path).out)
     assert [each["name"] for each in found] == [*FLAGS]
     for each in found:
