@@ -95,6 +95,8 @@ class Daemon:
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "bus"
         self.address = f"unix:path={self.socket}"
+        self.argv = ("--dbus-address", self.address)
+        """What lets a service use it."""
         self._config = folder / "bus.conf"
         self._command = [*prefix, "dbus-daemon", f"--config-file={self._config}", *options]
         found = f"<servicedir>{services}</servicedir>" if services else ""

@@ -81,8 +81,7 @@ def test_what_can_be_awaited_is_awaited_in_loop(loop: Loop) -> None:
     "argv", [(), pytest.param(("--dbus-loop-glib",), marks=pytest.mark.needs_module("gi"))]
 )
 def test_it_reaches_bus_that_lives_on_loop(session_bus: Daemon, argv: tuple[str, ...]) -> None:
-    address = ("--dbus-address", session_bus.address)
-    with running_task(Greeter, *address, *argv) as task:
+    with running_task(Greeter, *session_bus.argv, *argv) as task:
         assert task.bus is not None
         (owner,) = task.asyncRun(task.bus.ask, "GetNameOwner", "s", task.name_on_bus).result(WAIT)
         assert owner == task.unique_name

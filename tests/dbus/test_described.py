@@ -140,7 +140,7 @@ class Strange(DBusServiceTask):
 def test_proxy_works_although_everything_else_is_odd(
     session_bus: Daemon, client: DBusClientTask
 ) -> None:
-    with running(service_of(Strange), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Strange), *session_bus.argv) as service:
         service.requireTask(Strange).xml = described(*ODD, around=tuple(OTHERS))
         proxy = client.proxy(NAME, PATH)
         with log_of(client.service, level=logging.DEBUG) as log:
@@ -170,7 +170,7 @@ Noted.Ring.__doc__ = "\x01Ring\x02"
 def test_docstrings_with_control_characters_are_readable(
     session_bus: Daemon, client: DBusClientTask
 ) -> None:
-    with running(service_of(Noted), "--dbus-address", session_bus.address):
+    with running(service_of(Noted), *session_bus.argv):
         assert client.proxy(NAME, PATH).Ring() == "rung"
         assert "and ünicode" in session_bus.introspect(NAME, PATH)
 
@@ -217,7 +217,7 @@ def test_property_that_cannot_be_read_hides_no_other(
     session_bus: Daemon, client: DBusClientTask
 ) -> None:
     path, interface = f"{PATH}/gauge", "org.example.Gauge"
-    with running(service_of(Gauges), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Gauges), *session_bus.argv) as service:
         task, gauge = service.requireTask(Gauges), Gauge()
         with log_of(service) as log:
             task.export(path, gauge)
@@ -247,7 +247,7 @@ def test_export_that_raises_exports_nothing(session_bus: Daemon, client: DBusCli
         def Raising(self) -> float:
             raise SystemExit(3)
 
-    with running_task(Gauges, "--dbus-address", session_bus.address) as task:
+    with running_task(Gauges, *session_bus.argv) as task:
         before = task.objects._objects
         for thing in (Untyped(), Lost()):
             with pytest.raises((Exception, SystemExit)):

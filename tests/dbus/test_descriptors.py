@@ -15,7 +15,7 @@ from dbus_fast.signature import get_signature_tree
 from sparts.tasks.dbus import DBusClientTask, DBusServiceTask, dbus_method
 from sparts.tasks.dbus.descriptors import with_indices
 from sparts.tasks.dbus.types import UnixFD
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running_task
 from sparts.testing.waiting import Recorder
 
 from tests.dbus.daemons import Daemon
@@ -48,8 +48,8 @@ KEPT = Variant("h", 0)
 
 @pytest.fixture
 def files(session_bus: Daemon) -> Iterator[Files]:
-    with running(service_of(Files), "--dbus-address", session_bus.address) as service:
-        yield service.requireTask(Files)
+    with running_task(Files, *session_bus.argv) as task:
+        yield task
 
 
 def opened(path: Path | str) -> int:

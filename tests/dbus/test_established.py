@@ -96,7 +96,7 @@ class Shown(VServiceDBusObject):
 
 def test_bus_class_shows_the_service(session_bus: Daemon) -> None:
     task = type("Own", (Before,), {"BUS_CLASS": Shown})
-    with running(service_of(task), "--dbus-address", session_bus.address) as service:
+    with running(service_of(task), *session_bus.argv) as service:
         shown = service.requireTask("Own").proxy(NAME, "/Service/sparts", SPARTS)
         assert shown.uptime() >= 1000
         assert shown.listTasks() == ["/Service/sparts", "Service.Own"]
@@ -109,7 +109,7 @@ def test_bus_class_shows_the_service(session_bus: Daemon) -> None:
 def test_bus_class_of_another_library_is_refused(session_bus: Daemon) -> None:
     task = type("Own", (Before,), {"BUS_CLASS": object})
     with pytest.raises(UsageError, match=r"Own\.BUS_CLASS .* subclass of .*VServiceDBusObject"):
-        make_service(service_of(task), "--dbus-address", session_bus.address).startBG()
+        make_service(service_of(task), *session_bus.argv).startBG()
 
 
 def test_handlers_are_added_by_an_overridable_method(session_bus: Daemon) -> None:
@@ -117,7 +117,7 @@ def test_handlers_are_added_by_an_overridable_method(session_bus: Daemon) -> Non
         def addHandlers(self) -> None:
             self.export("/own", Shown(self))
 
-    with running(service_of(Without), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Without), *session_bus.argv) as service:
         paths = service.requireTask(Without).objects._objects
         assert set(paths) == {"/org/example/Before", "/own"}
 
@@ -126,7 +126,7 @@ def test_handlers_are_added_by_an_overridable_method(session_bus: Daemon) -> Non
 
 
 def test_answers_have_the_types_that_they_had(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address, "--dbus-control") as service:
+    with running(Service, *session_bus.argv, "--dbus-control") as service:
 
         def ask(path: str, method: str, *args: str) -> str:
             return session_bus.gdbus(NAME, f"/Service/{path}", method, *args)
@@ -149,7 +149,7 @@ def test_answers_have_the_types_that_they_had(session_bus: Daemon) -> None:
 
 
 def test_set_option_of_sparts_fb303_needs_the_permission(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address) as service:
+    with running(Service, *session_bus.argv) as service:
         said = session_bus.gdbus(
             NAME, "/Service/fb303", f"{MORE}.setOptionV", "colour", "<'red'>", check=False
         )

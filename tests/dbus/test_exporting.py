@@ -29,6 +29,7 @@ from sparts.tasks.dbus import (
 from sparts.tasks.dbus.errors import error_name
 from sparts.tasks.dbus.interfaces import interfaces_of
 from sparts.tasks.dbus.types import Byte, ObjectPath, Signature, UInt16, UInt32, UInt64, UnixFD
+from sparts.testing.running import running_task
 from sparts.testing.waiting import log_of
 
 from tests.dbus.daemons import Daemon, Monitor
@@ -191,8 +192,8 @@ Service = service_of(Lab)
 
 @pytest.fixture
 def lab(session_bus: Daemon) -> Iterator[Lab]:
-    with running(Service, "--dbus-address", session_bus.address) as service:
-        yield service.requireTask(Lab)
+    with running_task(Lab, *session_bus.argv) as task:
+        yield task
 
 
 def call(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
@@ -356,7 +357,7 @@ def test_waiting_and_immediate_coroutines_both_answer(session_bus: Daemon) -> No
                     raise LookupError("later")
             return caller().path
 
-    with running(service_of(Both), "--dbus-address", session_bus.address):
+    with running(service_of(Both), *session_bus.argv):
         for method, said in (("AtOnce", "at once"), ("Later", "later")):
             assert call(session_bus, method, "false") == f"('{PATH}',)"
             error = call(session_bus, method, "true", check=False)
@@ -475,8 +476,7 @@ def test_end_of_call_leaves_other_descriptors_alone(session_bus: Daemon, tmp_pat
             self.second.wait(30)
             return self.ReadAll(fd)
 
-    with running(service_of(Slow), "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Slow)
+    with running_task(Slow, *session_bus.argv) as task:
         proxy = task.proxy(NAME, PATH, NAME)
         waits = proxy.submit("Wait")
         assert task.began.wait(30)
@@ -499,7 +499,7 @@ def test_late_descriptors_are_closed(session_bus: Daemon) -> None:
             self.release.wait(30)
             return self.Open("late")
 
-    with running(service_of(Late), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Late), *session_bus.argv) as service:
         proxy = service.requireTask(Late).proxy(NAME, PATH, NAME)
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(8):
@@ -528,9 +528,9 @@ def test_unpassable_descriptors_are_an_error(session_bus: Daemon, lab: Lab) -> N
 def test_service_passes_descriptors_only_on_demand(session_bus: Daemon) -> None:
     from tests.dbus.services import Greeter
 
-    with running(service_of(Greeter), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Greeter), *session_bus.argv) as service:
         assert service.requireTask("Greeter").bus.passes_fds is False
-    with running(Service, "--dbus-address", session_bus.address) as service:
+    with running(Service, *session_bus.argv) as service:
         assert service.requireTask("Lab").bus.passes_fds is True
 
 
@@ -671,9 +671,8 @@ def test_exports_return_on_the_next_bus(session_bus: Daemon, lab: Lab) -> None:
 
 
 def test_plain_methods_are_limited_by_the_option(session_bus: Daemon) -> None:
-    address = ("--dbus-address", session_bus.address)
     with pytest.raises(UsageError, match="--dbus-threads must be 1 or more"):
-        make_service(Service, *address, "--dbus-threads", "0").startBG()
+        make_service(Service, *session_bus.argv, "--dbus-threads", "0").startBG()
 
     class Counting(Lab):
         def initTask(self) -> None:
@@ -693,7 +692,7 @@ def test_plain_methods_are_limited_by_the_option(session_bus: Daemon) -> None:
             with self.lock:
                 self.running_now -= 1
 
-    with running(service_of(Counting), *address, "--dbus-threads", "2") as service:
+    with running(service_of(Counting), *session_bus.argv, "--dbus-threads", "2") as service:
         task = service.requireTask(Counting)
         proxy = task.proxy(NAME, PATH, NAME)
         futures = [proxy.submit("Wait") for _ in range(6)]
@@ -711,7 +710,7 @@ def test_system_exit_in_method_ends_service_in_order(session_bus: Daemon) -> Non
         def Leave(self) -> None:
             raise SystemExit(3)
 
-    service = make_service(service_of(Leaving), "--dbus-address", session_bus.address)
+    service = make_service(service_of(Leaving), *session_bus.argv)
     thread = service.startBG()
     call(session_bus, "Leave", check=False)
     thread.join(30)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dbus_fast import Message
@@ -21,7 +20,7 @@ from sparts.tasks.dbus import DBusMainLoopTask, bus, dbus_method, dbus_signal
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.loops import switches_of
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.waiting import Recorder, wait_status
 
 from tests.dbus.daemons import Daemon
@@ -51,7 +50,7 @@ class Remembering(Greeter):
 
 
 def test_call_sees_no_variables_of_the_call_before(session_bus: Daemon) -> None:
-    with running(service_of(Remembering), "--dbus-address", session_bus.address):
+    with running(service_of(Remembering), *session_bus.argv):
         assert [greet(session_bus) for _ in range(2)] == ["('nobody',)"] * 2
 
 
@@ -197,7 +196,7 @@ class Large(Greeter):
 
 
 def test_garbage_from_client_of_bus_harms_nobody(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address) as service:
+    with running(Service, *session_bus.argv) as service:
         for data in (b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n" + os.urandom(4096), os.urandom(4096)):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(session_bus.socket))
@@ -212,7 +211,7 @@ def test_garbage_from_client_of_bus_harms_nobody(session_bus: Daemon) -> None:
 
 
 def test_too_large_reply_is_an_error(session_bus: Daemon) -> None:
-    with running(service_of(Large), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Large), *session_bus.argv) as service:
         said = session_bus.gdbus(NAME, PATH, f"{NAME}.Grow", str(70_000_000), check=False)
         assert "org.freedesktop.DBus.Error.Failed" in said
         assert "67108864" in said
@@ -238,7 +237,7 @@ def test_socket_that_is_full_keeps_its_bus(session_bus: Daemon) -> None:
         @dbus_signal
         def Said(self, number: int, text: str) -> None: ...
 
-    with running(service_of(Loud), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Loud), *session_bus.argv) as service:
         task, heard = service.requireTask(Loud), Recorder[int]()
         connection = task.unique_name
         task.proxy(NAME, PATH).on("Said", lambda number, _: heard(number))
@@ -251,8 +250,7 @@ def test_socket_that_is_full_keeps_its_bus(session_bus: Daemon) -> None:
 
 
 def test_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address) as service:
-        task: Any = service.requireTask(Greeter)
+    with running_task(Greeter, *session_bus.argv) as task:
 
         async def send() -> None:
             from dbus_fast import MessageFlag
@@ -260,7 +258,7 @@ def test_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:
             for member, signature, body in (
                 ("Greet", "s", ["x"]), ("Greet", "u", [1]), ("Nothing", "", []),
             ):  # fmt: skip
-                task.bus.send_quietly(
+                task.bus.send_quietly(  # type: ignore[union-attr]
                     Message(NAME, PATH, NAME, member, signature=signature, body=body,
                             flags=MessageFlag.NO_REPLY_EXPECTED)
                 )  # fmt: skip
@@ -277,7 +275,7 @@ def test_nothing_stays_behind_after_200_starts_and_stops(
     session_bus: Daemon, argv: tuple[str, ...]
 ) -> None:
     def once() -> None:
-        with running(Service, "--dbus-address", session_bus.address, *argv) as service:
+        with running(Service, *session_bus.argv, *argv) as service:
             assert service.requireTask(Greeter).owns_name
 
     once()
@@ -289,7 +287,7 @@ def test_nothing_stays_behind_after_200_starts_and_stops(
 
 @pytest.mark.parametrize("argv", LOOPS)
 def test_an_idle_service_never_wakes_up(session_bus: Daemon, argv: tuple[str, ...]) -> None:
-    with running(Service, "--dbus-address", session_bus.address, *argv):
+    with running(Service, *session_bus.argv, *argv):
         assert greet(session_bus) == "('Hello, you',)"
         threads = [t for t in threading.enumerate() if t.name.startswith("Service.")]
         assert len(threads) >= 2
@@ -312,11 +310,10 @@ def test_restarted_loop_joins_the_bus_again(session_bus: Daemon) -> None:
         LOOP = Loop
 
     before = Leftovers()
-    with running(service_of(OnIt), "--dbus-address", session_bus.address) as service:
-        task: Any = service.requireTask(OnIt)
+    with running_task(OnIt, *session_bus.argv) as task:
         for _ in range(3):
             name = task.unique_name
-            task.loop_task.call(task.loop_task.loop.stop)
+            task.loop_task.call(task.loop_task.loop.stop)  # type: ignore[attr-defined, call-overload]
             session_bus.wait_for_name(NAME)
             task.loop_task.call(int).result(30)
             wait_for_name(task, name)

@@ -60,19 +60,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def install(folder: Path, *words: str, home: Path | None = None) -> tuple[int, str]:
+def install(folder: Path, *words: str, expected: int = 0) -> str:
+    """Install where the data of the user is in a folder; return what the command says."""
     command = [sys.executable, "-m", "sparts", "dbus-install", *words]
-    if home is not None:
-        command = ["env", f"XDG_DATA_HOME={home}", *command]
-    return run_to_end(command, cwd=folder)
+    status, told = run_to_end(["env", f"XDG_DATA_HOME={folder / 'data'}", *command], cwd=folder)
+    assert status == expected, told
+    return told
 
 
 def test_dry_run_shows_files_and_writes_nothing(folder: Path) -> None:
-    status, said = install(
+    said = install(
         folder, "my_service:MyService", "--system", "--user", "radio", "--dry-run",
         "--root", str(folder / "root"), "--", "--level", "INFO",
     )  # fmt: skip
-    assert status == 0, said
     for text in (
         f"--- {folder}/root/usr/share/dbus-1/system-services/{NAME}.service",
         f"Name={NAME}\n",
@@ -90,13 +90,12 @@ def test_dry_run_shows_files_and_writes_nothing(folder: Path) -> None:
 
 
 def test_name_is_one_that_options_give(folder: Path) -> None:
-    status, said = install(
+    said = install(
         folder, "my_service:MyService", "--dry-run", "--", "--dbus-bus-name", "org.example.Other"
     )
-    assert status == 0
     assert "Name=org.example.Other\n" in said
     assert "<policy" not in said
-    _, said = install(folder, "DBusServiceTask", "--dry-run", "--systemd-service", "x.service")
+    said = install(folder, "DBusServiceTask", "--dry-run", "--systemd-service", "x.service")
     assert "Name=org.sparts.Sparts\n" in said
     assert "SystemdService=x.service\n" in said
 
@@ -113,15 +112,13 @@ def test_name_is_one_that_options_give(folder: Path) -> None:
     ],
 )
 def test_wrong_use_is_an_error_with_reason(folder: Path, words: list[str], said: str) -> None:
-    status, output = install(folder, *words)
-    assert status == 2
+    output = install(folder, *words, expected=2)
     assert said in output
     assert "Traceback" not in output
 
 
 def test_files_go_by_names_of_task(folder: Path) -> None:
-    status, said = install(folder, "my_service:Listening", "--system", "--dry-run")
-    assert status == 0, said
+    said = install(folder, "my_service:Listening", "--system", "--dry-run")
     assert "sparts run my_service:Listening --my-ear-system-bus\n" in said
     assert "/actions/org.example.my_Ear.policy\n" in said
     assert '<action id="org.example.my-Ear.control">' in said
@@ -150,8 +147,7 @@ def test_session_bus_starts_service_when_it_is_called(
 ) -> None:
     home = folder / "data"
     words = ["--exec", exec_] if exec_ else []
-    status, said = install(folder, "my_service:MyService", *words, home=home)
-    assert status == 0, said
+    said = install(folder, "my_service:MyService", *words)
     services = home / "dbus-1" / "services"
     assert f"wrote {services}/{NAME}.service" in said
     monkeypatch.setenv("PYTHONPATH", str(folder))  # as if my_service were installed
@@ -179,11 +175,10 @@ def test_helper_of_system_bus_starts_command_as_user(public_folder: Path) -> Non
     told = public_folder / "told"
     told.touch()
     told.chmod(0o666)
-    status, said = install(
+    said = install(
         public_folder, "my_service:MyService", "--system", "--user", "nobody", "--root",
         str(public_folder / "root"), "--exec", f"/bin/sh -c 'id -un >{told}; exit 77'",
     )  # fmt: skip
-    assert status == 0, said
     share = public_folder / "root" / "usr/share/dbus-1"
     more = f"""
         <user>messagebus</user>
@@ -246,11 +241,10 @@ def test_system_bus_starts_the_unit_on_call(folder: Path) -> None:
         [*run, "--systemd-install", "--install-folder", str(units)], cwd=folder
     )
     assert status == 0, said
-    status, said = install(
+    said = install(
         folder, "my_service:MyService", "--system", "--user", str(os.geteuid()), "--root",
         str(folder / "root"), "--systemd-service", "MyService.service", "--exec", "/bin/false",
     )  # fmt: skip
-    assert status == 0, said
     share = folder / "root" / "usr/share/dbus-1"
     more = f"""
         <includedir>{share}/system.d</includedir>
@@ -278,11 +272,10 @@ def test_system_bus_starts_the_unit_on_call(folder: Path) -> None:
 def test_restrictive_system_bus_lets_what_policy_lets(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, said = install(
+    said = install(
         folder, "my_service:MyService", "--system", "--user", str(os.geteuid()), "--root",
         str(folder / "root"),
     )  # fmt: skip
-    assert status == 0, said
     policies = folder / "root" / "usr/share/dbus-1/system.d"
     with Daemon(
         folder / "bus", RESTRICTIVE, f"<includedir>{policies}</includedir>", kind="system"
@@ -312,11 +305,10 @@ def test_the_files_are_what_their_readers_take(folder: Path) -> None:
 
 def test_the_page_shows_what_is_written(folder: Path) -> None:
     page = ROOT / "docs" / "how-to" / "dbus-system.md"
-    status, said = install(
+    said = install(
         folder, "my_service:MyService", "--system", "--user", "radio", "--dry-run",
         "--exec", "/opt/radio/bin/sparts run my_service:MyService --dbus-system-bus",
     )  # fmt: skip
-    assert status == 0, said
     written = re.sub(r"(?s)<!--.*?-->\n", "", said)
     blocks = [block.code for block in find_blocks(page, page.read_text(encoding="utf-8"))]
     shown = [code for code in blocks if "polkit.addRule" not in code]

@@ -70,8 +70,7 @@ class Slow(DBusServiceTask):
 
 @pytest.mark.parametrize("member", ["Wait", "WaitSoon"])
 def test_calls_beyond_memory_are_refused_and_others_end(session_bus: Daemon, member: str) -> None:
-    argv = ("--dbus-address", session_bus.address, "--dbus-max-memory", "1MiB")
-    with running_task(Slow, *argv) as task:
+    with running_task(Slow, *session_bus.argv, "--dbus-max-memory", "1MiB") as task:
         proxy = task.proxy(NAME, PATH, NAME)
         proxy.Free("y")  # it is introspected now, so that calls keep their order
         waiting = [proxy.submit(member, "x" * 300_000) for _ in range(3)]
@@ -98,7 +97,7 @@ def test_memory_of_calls_is_always_given_back(session_bus: Daemon) -> None:
         async def Raise(self, text: str) -> int:
             raise LookupError(text)
 
-    with running_task(Failing, "--dbus-address", session_bus.address) as task:
+    with running_task(Failing, *session_bus.argv) as task:
         proxy = task.proxy(NAME, PATH, NAME)
         for member in ("Fail", "Raise"):
             with pytest.raises(DBusError):

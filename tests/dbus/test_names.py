@@ -9,7 +9,6 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dbus_fast import DBusError
@@ -18,6 +17,7 @@ from sparts.states import ServiceStatus
 from sparts.tasks.dbus import bus as bus_module
 from sparts.tasks.dbus.bus import Bus
 from sparts.tasks.dbus.exporting import dbus_method
+from sparts.testing.running import running_task
 from sparts.testing.waiting import Recorder, log_of, wait_ended, wait_ready, wait_status
 
 from tests.dbus.daemons import Daemon
@@ -44,13 +44,12 @@ def start_error(*argv: str) -> str:
 
 
 def test_a_method_is_called_by_name(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Greeter)
+    with running_task(Greeter, *session_bus.argv) as task:
         assert task.owns_name
         assert owner(session_bus) == task.unique_name
         assert greet(session_bus) == "('Hello, you',)"
         session_bus.dbus_send(NAME, PATH, f"{NAME}.Greet", "string:you")
-        assert service.getCounter("Greeter.calls") >= 2
+        assert task.service.getCounter("Greeter.calls") >= 2
     assert not task.connected
     assert not task.owns_name
 
@@ -83,8 +82,7 @@ def test_bus_is_found_by_environment_or_class(
 
 
 def test_a_name_given_by_option_is_used(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", "org.example.Other-1")
-    with running(Service, *argv):
+    with running(Service, *session_bus.argv, "--dbus-bus-name", "org.example.Other-1"):
         found = session_bus.gdbus(
             "org.example.Other-1", "/org/example/Other_1", f"{NAME}.Greet", "x"
         )
@@ -93,13 +91,13 @@ def test_a_name_given_by_option_is_used(session_bus: Daemon) -> None:
 
 @pytest.mark.parametrize("name", ["nodots", ":1.7", "org.exa mple.X", "org..x", "org.1x"])
 def test_invalid_name_is_refused_before_the_start(session_bus: Daemon, name: str) -> None:
-    argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", name)
+    argv = (*session_bus.argv, "--dbus-bus-name", name)
     with pytest.raises(UsageError, match="is no name on a bus"):
         make_service(Service, *argv).startBG()
 
 
 def test_name_of_service_gives_names_on_bus(session_bus: Daemon) -> None:
-    service = make_service(service_of("DBusServiceTask"), "--dbus-address", session_bus.address)
+    service = make_service(service_of("DBusServiceTask"), *session_bus.argv)
     service.name = "Second-1.Radio"
     thread = service.startBG()
     found = session_bus.gdbus(
@@ -167,9 +165,8 @@ def test_missing_optional_bus_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_taken_name_is_error_that_names_its_owner(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address)
-    with running(Service, *argv):
-        said = start_error(*argv)
+    with running(Service, *session_bus.argv):
+        said = start_error(*session_bus.argv)
         assert f"The name {NAME} on the bus at {session_bus.address} is taken, by :1." in said
         assert "(process " in said
         assert "--dbus-queue or --dbus-replace" in said
@@ -177,9 +174,8 @@ def test_taken_name_is_error_that_names_its_owner(session_bus: Daemon) -> None:
 
 
 def test_taken_optional_name_is_a_warning(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address)
-    with running(Service, *argv) as first:
-        service = make_service(Service, *argv, "--dbus-optional")
+    with running(Service, *session_bus.argv) as first:
+        service = make_service(Service, *session_bus.argv, "--dbus-optional")
         thread = service.startBG()
         assert service.health.status == "WARNING"
         assert "is taken" in service.health.status_details()
@@ -191,7 +187,7 @@ def test_taken_optional_name_is_a_warning(session_bus: Daemon) -> None:
 
 
 def test_queued_service_is_unready_until_named(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address, "--dbus-queue")
+    argv = (*session_bus.argv, "--dbus-queue")
     with running(Service, *argv) as first, running(Service, *argv) as second:
         assert first.health.ready
         assert not second.health.ready
@@ -204,10 +200,9 @@ def test_queued_service_is_unready_until_named(session_bus: Daemon) -> None:
 
 
 def test_replaceable_service_is_replaced_in_order(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address)
-    first = make_service(Service, *argv, "--dbus-allow-replacement")
+    first = make_service(Service, *session_bus.argv, "--dbus-allow-replacement")
     thread = first.startBG()
-    with log_of(first) as log, running(Service, *argv, "--dbus-replace") as second:
+    with log_of(first) as log, running(Service, *session_bus.argv, "--dbus-replace") as second:
         assert wait_ended(first) is None
         thread.join()
         assert owner(session_bus) == second.requireTask(Greeter).unique_name
@@ -216,17 +211,15 @@ def test_replaceable_service_is_replaced_in_order(session_bus: Daemon) -> None:
 
 
 def test_other_service_is_not_replaced(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address)
-    with running(Service, *argv) as first:
-        said = start_error(*argv, "--dbus-replace")
+    with running(Service, *session_bus.argv) as first:
+        said = start_error(*session_bus.argv, "--dbus-replace")
         assert "It does not let itself be replaced." in said
         assert owner(session_bus) == first.requireTask(Greeter).unique_name
 
 
 def test_replaced_service_with_queue_returns(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address)
-    with running(Service, *argv, "--dbus-allow-replacement", "--dbus-queue") as first:
-        with running(Service, *argv, "--dbus-replace"):
+    with running(Service, *session_bus.argv, "--dbus-allow-replacement", "--dbus-queue") as first:
+        with running(Service, *session_bus.argv, "--dbus-replace"):
             wait_status(first, ServiceStatus.WARNING)
             assert not first.health.ready
         wait_ready(first)
@@ -261,23 +254,22 @@ def test_refusing_policy_with_optional_is_a_warning(system_bus: Daemon, tmp_path
 def test_restarted_daemon_is_noticed_shown_and_joined_again(
     session_bus: Daemon, loop: tuple[str, ...]
 ) -> None:
-    with running(Service, "--dbus-address", session_bus.address, *loop) as service:
-        task = service.requireTask(Greeter)
+    with running_task(Greeter, *session_bus.argv, *loop) as task:
         for _ in range(3):
-            session_bus.kill_under(service)
-            assert not service.health.ready
+            session_bus.kill_under(task.service)
+            assert not task.service.health.ready
             assert not task.owns_name
-            assert service.health.status_details() != ""
-            session_bus.start_for(service)
-            wait_ready(service)
+            assert task.service.health.status_details() != ""
+            session_bus.start_for(task.service)
+            wait_ready(task.service)
             assert task.owns_name
             assert greet(session_bus) == "('Hello, you',)"
-        assert not service.getWarnings()
+        assert not task.service.getWarnings()
 
 
 def test_call_ends_when_the_daemon_is_killed(session_bus: Daemon) -> None:
     with (
-        running(Service, "--dbus-address", session_bus.address) as service,
+        running(Service, *session_bus.argv) as service,
         ThreadPoolExecutor(1) as caller,
     ):
         task = service.requireTask(Greeter)
@@ -309,7 +301,7 @@ def test_reconnects_wait_twice_as_long_each(
             await sleep(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", note)
-    with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Patient), *session_bus.argv) as service:
         session_bus.kill()
         killed.set()
         waits.wait(5)
@@ -329,10 +321,9 @@ def test_call_on_a_lost_bus_logs_nothing_stray(
         with pytest.raises(DBusError, match="The bus was lost before the answer came"):
             await task.bus.ask("GetId")
 
-    with running(Service, "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Greeter)
+    with running_task(Greeter, *session_bus.argv) as task:
         task.loop_task.call(ask, task).result(30)
-    del service, task
+    del task
     gc.collect()
     assert "never retrieved" not in caplog.text
 
@@ -341,18 +332,19 @@ def test_daemon_that_does_not_answer_is_given_up(
     session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus_module, "ANSWER_TIMEOUT", 0.01)
-    with running(Service, "--dbus-address", session_bus.address) as service:
-        task: Any = service.requireTask(Greeter)
-        with (
-            session_bus.hanging(),
-            pytest.raises(DBusError, match=r"did not answer GetId in 0\.01 s"),
-        ):
-            task.wait_for(task.bus.ask, "GetId")
+    with (
+        running_task(Greeter, *session_bus.argv) as task,
+        session_bus.hanging(),
+        pytest.raises(DBusError, match=r"did not answer GetId in 0\.01 s"),
+    ):
+        task.wait_for(task.bus.ask, "GetId")  # type: ignore[union-attr]
 
 
 def test_stop_in_one_second_with_daemon_that_hangs(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address, "--stop-timeout", "1s")
-    with contextlib.ExitStack() as stack, running(Service, *argv):
+    with (
+        contextlib.ExitStack() as stack,
+        running(Service, *session_bus.argv, "--stop-timeout", "1s"),
+    ):
         stack.enter_context(session_bus.hanging())
 
 
@@ -366,7 +358,7 @@ def test_other_faults_end_the_service_at_rejoin(session_bus: Daemon) -> None:
                 raise LookupError("a mistake")
             await super().joining(bus)
 
-    service = make_service(service_of(Once), "--dbus-address", session_bus.address)
+    service = make_service(service_of(Once), *session_bus.argv)
     thread = service.startBG()
     session_bus.restart()
     try:
@@ -381,13 +373,13 @@ def test_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
     class Patient(Greeter):
         RETRY_AFTER = RETRY_MAX_WAIT = 10_000.0
 
-    with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
+    with running(service_of(Patient), *session_bus.argv) as service:
         session_bus.kill_under(service)
 
 
 def test_running_call_is_waited_for_at_the_stop(session_bus: Daemon) -> None:
     with (
-        running(Service, "--dbus-address", session_bus.address) as service,
+        running(Service, *session_bus.argv) as service,
         ThreadPoolExecutor(1) as caller,
     ):
         task = service.requireTask(Greeter)
@@ -409,8 +401,7 @@ def test_endless_call_is_cut_off_and_logged(session_bus: Daemon) -> None:
             self.began.set()
             await asyncio.get_running_loop().create_future()
 
-    argv = ("--dbus-address", session_bus.address, "--stop-timeout", "1h")
-    service = make_service(service_of(Hanging), *argv)
+    service = make_service(service_of(Hanging), *session_bus.argv, "--stop-timeout", "1h")
     thread = service.startBG()
     with log_of(service) as log, ThreadPoolExecutor(1) as caller:
         said = caller.submit(session_bus.gdbus, NAME, PATH, f"{NAME}.Hang", check=False)

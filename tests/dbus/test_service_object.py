@@ -45,13 +45,13 @@ def busctl(bus: Daemon, method: str) -> Any:
 
 @pytest.fixture
 def station(session_bus: Daemon) -> Iterator[Station]:
-    with running(Station, "--dbus-address", session_bus.address) as service:
+    with running(Station, *session_bus.argv) as service:
         yield service
 
 
 @pytest.fixture
 def open_station(session_bus: Daemon) -> Iterator[Station]:
-    with running(Station, "--dbus-address", session_bus.address, "--dbus-control") as service:
+    with running(Station, *session_bus.argv, "--dbus-control") as service:
         yield service
 
 
@@ -120,8 +120,7 @@ def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
 
 
 def test_whether_it_is_ready_is_told_with_status(session_bus: Daemon, station: Station) -> None:
-    argv = ("--dbus-address", session_bus.address, "--dbus-queue")
-    with running(Station, *argv) as second:
+    with running(Station, *session_bus.argv, "--dbus-queue") as second:
         task = second.requireTask("DBusServiceTask")
         with Monitor(session_bus, f"sender='{task.unique_name}',path='/Station/sparts'") as monitor:
             station.shutdown()
@@ -189,8 +188,7 @@ def test_nothing_is_changed_on_session_bus_without_option(
 
 
 def test_bus_by_its_address_is_no_system_bus(session_bus: Daemon) -> None:
-    argv = ("--dbus-address", session_bus.address, "--dbus-system-bus")
-    with running(Station, *argv) as service:
+    with running(Station, *session_bus.argv, "--dbus-system-bus") as service:
         said = ask(session_bus, "setOption", "volume", "<5>", check=False)
         assert "AccessDenied: setOption is not allowed here" in said
         assert service.getOption("volume") == 3
@@ -229,7 +227,7 @@ def test_with_option_clients_reload_restart_and_end_service(session_bus: Daemon)
             reloaded.set()
 
     Reloading.__name__ = "Station"
-    service = make_service(Reloading, "--dbus-address", session_bus.address, "--dbus-control")
+    service = make_service(Reloading, *session_bus.argv, "--dbus-control")
     thread = service.startBG()
     ask(session_bus, "reload")
     assert reloaded.wait(30)

@@ -56,7 +56,7 @@ def refused(client: DBusClientTask) -> list[tuple[str, Any]]:
 def test_refused_subscription_is_error_and_is_not_kept(session_bus: Daemon) -> None:
     argv = ("--dbus-client-address", session_bus.address)
     with (
-        running(service_of(Clock), "--dbus-address", session_bus.address) as clock,
+        running(service_of(Clock), *session_bus.argv) as clock,
         running(service_of(Client), *argv) as service,
     ):
         client, heard = service.requireTask(Client), Recorder[int]()

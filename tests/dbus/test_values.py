@@ -16,7 +16,7 @@ from sparts.tasks.dbus import DBusClientTask, DBusObject, DBusServiceTask, dbus_
 from sparts.tasks.dbus.interfaces import interfaces_of
 from sparts.tasks.dbus.types import ObjectPath, Signature, UnixFD, UnsupportedTypeError
 from sparts.tasks.dbus.validity import check_body, is_signature
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running_task
 
 from tests.dbus.daemons import Daemon
 
@@ -124,8 +124,8 @@ class Odd(DBusServiceTask):
 
 @pytest.fixture
 def odd(session_bus: Daemon) -> Iterator[Odd]:
-    with running(service_of(Odd), "--dbus-address", session_bus.address) as service:
-        yield service.requireTask(Odd)
+    with running_task(Odd, *session_bus.argv) as task:
+        yield task
 
 
 def raised(client: DBusClientTask, member: str, *args: Any) -> DBusError:
