@@ -410,16 +410,6 @@ def test_tls_and_its_connection_is_kept(types: Any, authority: trustme.CA) -> No
 
 
 @both
-def test_a_certificate_that_is_not_trusted_is_told(types: Any, authority: trustme.CA) -> None:
-    with (
-        Peer(types, tls=server_context(authority, "127.0.0.1")) as peer,
-        client_of(peer, types, tls=True) as client,
-        pytest.raises(TTransportException, match="its certificate is not trusted: "),
-    ):
-        client.nothing()
-
-
-@both
 def test_foreign_certificate_is_refused_or_expected(types: Any, authority: trustme.CA) -> None:
     tls = client_context(authority)
     with Peer(types, tls=server_context(authority, "calculator.example")) as peer:
@@ -432,22 +422,28 @@ def test_foreign_certificate_is_refused_or_expected(types: Any, authority: trust
             client.nothing()
 
 
-@both
-def test_tls_with_peer_that_has_none_is_told(types: Any) -> None:
-    with (
-        Peer(types, lambda connection: connection.sendall(b"hello, this is no TLS\n")) as peer,
-        client_of(peer, types, tls=True) as client,
-        pytest.raises(TTransportException, match="no TLS with it: "),
-    ):
-        client.nothing()
+def say_hello(connection: socket.socket) -> None:
+    connection.sendall(b"hello, this is no TLS\n")
 
 
 @both
-def test_a_tls_handshake_that_hangs_ends_in_time(types: Any) -> None:
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (None, "its certificate is not trusted: "),
+        (say_hello, "no TLS with it: "),
+        (hold, r"Cannot connect to .* within 0\.2 s"),
+    ],
+)
+def test_tls_that_cannot_be_spoken_is_told(
+    script: Script | None, why: str, types: Any, authority: trustme.CA
+) -> None:
+    tls = None if script else server_context(authority, "127.0.0.1")
+    timeout = 0.2 if script is hold else 30.0
     with (
-        Peer(types, hold) as peer,
-        client_of(peer, types, tls=True, connect_timeout=0.2) as client,
-        pytest.raises(TTransportException, match=r"Cannot connect to .* within 0\.2 s"),
+        Peer(types, *filter(None, [script]), tls=tls) as peer,
+        client_of(peer, types, tls=True, connect_timeout=timeout) as client,
+        pytest.raises(TTransportException, match=why),
     ):
         client.nothing()
 

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 from sparts.tasks.thrift import NBServerTask
-from sparts.tasks.thrift.engine import Engine
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.thrift.processor import Call, Router
-from sparts.vservice import VService
 
 from tests.thrift.echo import (
     HERE,
@@ -23,14 +21,8 @@ from tests.thrift.echo import (
     read_frame,
     request,
 )
-from tests.thrift.test_lone_client import slowly, wait_until
-from tests.thrift.test_nbserver import texts
-
-
-def engine_of(service: VService) -> Engine:
-    engine: Engine | None = service.requireTask(NBServerTask)._engine
-    assert engine is not None
-    return engine
+from tests.thrift.test_lone_client import slowly
+from tests.thrift.test_nbserver import engine_of, texts, wait_until
 
 
 def test_one_thread_makes_short_calls_of_many_clients(serve: Any) -> None:

@@ -14,17 +14,15 @@ from typing import Any
 import pytest
 from sparts.tasks.thrift import NBServerTask
 from sparts.tasks.tornado_thrift import ThriftHTTPTask
-from sparts.testing.running import ServiceFactory, running, service_of
+from sparts.testing.running import running, service_of
 from sparts.testing.waiting import log_of
 from sparts.vservice import VService
-from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.Thrift import TApplicationException
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.thrift.echo import (
-    HERE,
     AsyncHandler,
     Echo,
     EchoHandler,
@@ -38,18 +36,11 @@ from tests.thrift.echo import (
 from tests.thrift.echo_process import EchoProcess
 from tests.thrift.test_http import HERE as OVER_HTTP
 from tests.thrift.test_http import JSON, post
-from tests.thrift.test_lone_client import slowly, wait_until
+from tests.thrift.test_lone_client import slowly
+from tests.thrift.test_nbserver import wait_until
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
-
-
-def error_in(frame: bytes, protocol: Any = TBinaryProtocolAccelerated) -> TApplicationException:
-    """Give the error that an answer to `text` is."""
-    client = Echo.Client(protocol(TMemoryBuffer(frame)))
-    with pytest.raises(TApplicationException) as failed:
-        client.recv_text()
-    return failed.value
 
 
 # -- memory ----------------------------------------------------------------------------------------
@@ -57,17 +48,10 @@ def error_in(frame: bytes, protocol: Any = TBinaryProtocolAccelerated) -> TAppli
 
 def many_trees(count: int) -> bytes:
     """Give a compact message that calls `tree` with many empty children, of one byte each."""
+    number = bytes(count >> shift & 0x7F | 0x80 for shift in (0, 7, 14, 21)) + b"\0"  # a varint
     head = b"\x82\x21\x00\x04tree\x1c\x29\xfc"
-    body = head + varint(count) + b"\0" * count + b"\0\0"
+    body = head + number + b"\0" * count + b"\0\0"
     return struct.pack(">I", len(body)) + body
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number >= 0x80:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
 
 
 @pytest.mark.parametrize("kind", [(), ("--inline",)], ids=["threads", "inline"])
@@ -103,9 +87,8 @@ def test_unfinished_requests_of_all_clients_have_one_limit() -> None:
         ask_text(other, "still served")
 
 
-def test_calls_that_wait_have_the_same_limit(service_factory: ServiceFactory) -> None:
-    arguments = (*HERE, "--thrift-threads", "1", "--thrift-max-memory", "1MiB")
-    service = service_factory(service_of(NBServerTask, EchoHandler), *arguments)
+def test_calls_that_wait_have_the_same_limit(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-threads", "1", "--thrift-max-memory", "1MiB")
     handler, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
     large = request(lambda client: client.send_text("x" * 300_000))
     with ExitStack() as stack, log_of(service) as log:
@@ -127,15 +110,14 @@ def test_calls_that_wait_have_the_same_limit(service_factory: ServiceFactory) ->
         wait_until(lambda: server.memory.taken == 0)
 
 
-def test_coroutines_that_run_have_the_same_limit(service_factory: ServiceFactory) -> None:
+def test_coroutines_that_run_have_the_same_limit(serve: Any) -> None:
     class Waiting(AsyncHandler):
         async def text(self, text: str) -> str:  # type: ignore[override]
             while not self.go_on.is_set():
                 await asyncio.sleep(0.001)
             return text
 
-    arguments = (*HERE, "--thrift-max-memory", "1MiB")
-    service = service_factory(service_of(NBServerTask, Waiting), *arguments)
+    service = serve(Waiting, "--thrift-max-memory", "1MiB")
     handler, server = service.requireTask(Waiting), service.requireTask(NBServerTask)
     large = request(lambda client: client.send_text("x" * 50_000))
     with ExitStack() as stack:
@@ -249,9 +231,8 @@ def test_bodies_that_arrive_over_http_have_one_limit() -> None:
 # -- connections -----------------------------------------------------------------------------------
 
 
-def test_one_connection_too_many_is_closed(service_factory: ServiceFactory) -> None:
-    arguments = (*HERE, "--thrift-max-connections", "2")
-    service = service_factory(service_of(NBServerTask, EchoHandler), *arguments)
+def test_one_connection_too_many_is_closed(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-max-connections", "2")
     server = service.requireTask(NBServerTask)
     with log_of(service) as log, connect(service) as one, connect(service) as other:
         ask_text(one, "a")
@@ -259,7 +240,7 @@ def test_one_connection_too_many_is_closed(service_factory: ServiceFactory) -> N
         for _ in range(2):
             with connect(service) as third:
                 assert third.recv(1) == b""
-        log.wait_for_line(r"there are 2 connections \(--thrift-max-connections\)")
+        log.wait_for_line(r"connections are open: 2 \(--thrift-max-connections\)")
         assert server.n_refused() == 2
         ask_text(one, "still served")
         other.close()

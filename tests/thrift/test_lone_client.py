@@ -27,25 +27,12 @@ from tests.thrift.echo import (
     read_frame,
     request,
 )
-from tests.thrift.test_nbserver import texts
+from tests.thrift.test_nbserver import connections_of, engine_of, texts, wait_until
 
 CALLS = 40
 """More than a client makes before it has a thread of its own."""
 
 by_kind = pytest.mark.parametrize("handler", [EchoHandler, InlineHandler])
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-def connections_of(service: VService) -> list[Connection]:
-    engine = service.requireTask(NBServerTask)._engine
-    assert engine is not None
-    return list(engine.connections.values())
 
 
 def attended(service: VService) -> int:
@@ -222,9 +209,9 @@ def test_an_attended_client_that_goes_leaves_nothing(
             become_familiar(service, client)
             end(client)
             wait_until(lambda: not connections_of(service))
-    engine = service.requireTask(NBServerTask)._engine
-    assert engine is not None
-    wait_until(lambda: engine._crew._awake == 1)  # as it knows which threads wait for events
+    wait_until(
+        lambda: engine_of(service)._crew._awake == 1
+    )  # as it knows which threads wait for events
 
 
 # -- its end ---------------------------------------------------------------------------------------
@@ -305,15 +292,13 @@ def test_request_during_the_release_is_answered(rest: str, serve: Any) -> None:
 
 def test_familiar_client_is_seen_by_the_stop(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     service = serve(EchoHandler)
-    engine = service.requireTask(NBServerTask)._engine
-    assert engine is not None
+    engine = engine_of(service)
     attends, seen = engine.attends, threading.Event()
 
     def stop_first(connection: Connection) -> None:
         connection.attended = False  # not yet, when `drain` looks
         service.shutdown()
-        while not engine.draining:
-            time.sleep(0.001)
+        wait_until(lambda: engine.draining)
         wait_until(lambda: service.requireTask(NBServerTask).stop_event.is_set())
         connection.attended = True
         seen.set()

@@ -7,15 +7,19 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError, StartError
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.tasks.thrift.connection import Connection
+from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.nbserver import LONGEST_FRAME
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of
+from sparts.vservice import VService
 from thrift.Thrift import TApplicationException
 
 from tests.thrift.echo import (
@@ -41,6 +45,23 @@ class Multiplexed(NBServerTask):
     """Serves all handlers."""
 
     MULTIPLEX = True
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def engine_of(service: VService) -> Engine:
+    engine: Engine | None = service.requireTask(NBServerTask)._engine
+    assert engine is not None
+    return engine
+
+
+def connections_of(service: VService) -> list[Connection]:
+    return list(engine_of(service).connections.values())
 
 
 def start_error(*tasks: Any) -> str:
@@ -207,8 +228,7 @@ def test_calls_of_several_clients_run_at_a_time(serve: Any) -> None:
             connection.sendall(call)
         for _ in range(3):
             assert handler.entered.acquire(timeout=30)
-        while server.n_waiting() < 2:  # until the engine has read both: it tells nobody
-            time.sleep(0.001)
+        wait_until(lambda: server.n_waiting() >= 2)
         assert not handler.entered.acquire(blocking=False)
         handler.go_on.set()
         for number, connection in enumerate(clients):
@@ -304,8 +324,7 @@ def test_client_without_answers_is_not_idle(serve: Any) -> None:
     service = serve(EchoHandler, "--thrift-idle-timeout", "1h")
     with connect(service) as teller:
         ask_text(teller, "a")
-        engine: Any = service.requireTask(NBServerTask)._engine
-        (connection,) = engine.connections.values()
+        (connection,) = connections_of(service)
         with connection.claim:  # so that the server has done with it
             before = connection.active
         teller.sendall(request(lambda client: client.send_tell("a")))
@@ -395,8 +414,7 @@ def test_stop_finishes_running_calls_and_requests(serve: Any) -> None:
         running_.sendall(request(lambda client: client.send_slowly("<one>")) * 2)
         assert task.entered.acquire(timeout=30)
         waiting.sendall(request(lambda client: client.send_slowly("<two>")))
-        while server.n_waiting() < 1:
-            time.sleep(0.001)
+        wait_until(lambda: server.n_waiting() >= 1)
         service.shutdown()
         assert idle.recv(1) == b""
         assert not service.health.ended.is_set()
@@ -456,10 +474,7 @@ def test_slow_call_is_cut_off_and_logged(service_factory: ServiceFactory) -> Non
     service = service_factory(service_of(Impatient, EchoHandler), *HERE, "--stop-timeout", "1h")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("a"))[:10])
-        engine = service.requireTask(NBServerTask)._engine
-        assert engine is not None
-        while not any(each.busy for each in list(engine.connections.values())):
-            time.sleep(0.001)
+        wait_until(lambda: any(each.busy for each in connections_of(service)))
         ask = request(lambda client: client.send_text("<b>"))
         with connect(service) as other:
             other.sendall(ask)

@@ -20,8 +20,8 @@ from sparts.thrift.client import ThriftClient
 
 from tests.processes import clean_environment
 from tests.thrift.echo import HERE, Echo, EchoHandler, ask_text, connect, request
-from tests.thrift.test_lone_client import become_familiar, connections_of, slowly, wait_until
-from tests.thrift.test_nbserver import texts
+from tests.thrift.test_lone_client import become_familiar, slowly
+from tests.thrift.test_nbserver import connections_of, engine_of, texts, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -220,8 +220,7 @@ def test_a_stop_answers_who_has_just_connected(service_factory: ServiceFactory) 
 
     service = service_factory(service_of(Patient, EchoHandler), *HERE, "--stop-timeout", "1h")
     server = service.requireTask(NBServerTask)
-    engine = server._engine
-    assert engine is not None
+    engine = engine_of(service)
     with connect(service) as fresh, connect(service) as kept:
         ask_text(kept, "before")
         wait_until(lambda: server.n_accepted() == 2)

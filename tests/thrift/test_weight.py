@@ -17,7 +17,7 @@ from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.thrift.echo import Echo, ttypes
-from tests.thrift.values import everything
+from tests.thrift.values import everything, mutated
 
 SPECS = describe(find_service(Echo))
 WIRES = {
@@ -96,24 +96,13 @@ VALID = [
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> tuple[str, str, bytes]:
-    """Give arguments of which some bytes were changed, taken out or put in."""
+def messages(draw: st.DrawFn) -> tuple[str, str, bytes]:
     method, wire, valid = draw(st.sampled_from(VALID))
-    content = bytearray(valid)
-    for _ in range(draw(st.integers(0, 6))):
-        place = draw(st.integers(0, max(0, len(content) - 1)))
-        what = draw(st.sampled_from(["change", "cut", "put"]))
-        if what == "change" and content:
-            content[place] = draw(st.integers(0, 255))
-        elif what == "cut":
-            del content[place : place + draw(st.integers(1, 16))]
-        else:
-            content[place:place] = draw(st.binary(min_size=1, max_size=16))
-    return method, wire, bytes(content)
+    return method, wire, mutated(draw, valid, 6)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(mutated())
+@given(messages())
 def test_whatever_can_be_decoded_can_be_weighed(message: tuple[str, str, bytes]) -> None:
     method, wire, data = message
     try:

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from tests.thrift.echo import ttypes
 
 TEXTS = ["", "a", "héllo wörld", "日本語", "\U0001f980" * 3, "\0 and \x7f", "line\nline"]
 INTEGERS = [0, 1, -1, 2**31 - 1, -(2**31), 2**62, 2**63 - 1, -(2**63)]
+
+
+def mutated(draw: st.DrawFn, content: bytes, most: int) -> bytes:
+    """Give a message of which some bytes were changed, taken out or put in."""
+    found = bytearray(content)
+    for _ in range(draw(st.integers(0, most))):
+        place = draw(st.integers(0, max(0, len(found) - 1)))
+        what = draw(st.sampled_from(["change", "cut", "put", "end"]))
+        if what == "change" and found:
+            found[place] = draw(st.integers(0, 255))
+        elif what == "cut":
+            del found[place : place + draw(st.integers(1, 16))]
+        elif what == "put":
+            found[place:place] = draw(st.binary(min_size=1, max_size=16))
+        elif what == "end":
+            del found[place:]
+    return bytes(found)
 
 
 def everything(types: Any = ttypes) -> Any:
