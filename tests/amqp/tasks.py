@@ -29,14 +29,18 @@ def until(come: Callable[[], object], what: str, timeout: float = SOON) -> None:
         time.sleep(0.01)
 
 
-class Echo(AMQPQueueTask):
+class Seen:
+    """What a task has been given."""
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)  # type: ignore[call-arg]
+        self.seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+
+class Echo(Seen, AMQPQueueTask):
     """Hands out each item, and returns it."""
 
     WORKERS = 2
-
-    def __init__(self, service: VService) -> None:
-        super().__init__(service)
-        self.seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def execute(self, item: Any, context: ExecuteContext) -> Any:
         """Do it."""
@@ -66,14 +70,10 @@ class Gated(Echo):
         return item
 
 
-class AsyncEcho(AsyncAMQPQueueTask):
+class AsyncEcho(Seen, AsyncAMQPQueueTask):
     """Hands out each item, and returns it."""
 
     WORKERS = 2
-
-    def __init__(self, service: VService) -> None:
-        super().__init__(service)
-        self.seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     async def execute(self, item: Any, context: ExecuteContext) -> Any:
         """Do it."""

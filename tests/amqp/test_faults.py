@@ -11,6 +11,7 @@ from typing import Any
 
 import amqp
 import pytest
+from sparts.errors import TaskStoppedError
 from sparts.tasks.amqp.errors import BrokenError, RemoteError
 from sparts.testing.waiting import wait_ready
 
@@ -18,6 +19,7 @@ from tests.amqp.crew import Crew, crew_of
 from tests.amqp.proxy import Proxy
 from tests.amqp.rabbit import Rabbit
 from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, Producer, until, working
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.one_python
 
@@ -171,11 +173,8 @@ def test_half_open_connection_is_found_by_heartbeats(rabbit: Rabbit, queue_name:
         until(lambda: not task.ready, "the loss to be noticed")
         with pytest.raises(BrokenError):
             task.queue.qsize()
-        waiting = threading.Thread(target=task.queue.put, args=("meanwhile",))
-        waiting.start()
-        proxy.recover()
-        waiting.join(SOON)
-        assert not waiting.is_alive()
+        with in_threads(lambda: task.queue.put("meanwhile")):
+            proxy.recover()
         assert task.submit("after").result(SOON) == "after"
 
 
@@ -187,13 +186,10 @@ def test_blocked_broker_holds_up_neither_put_nor_stop(own_rabbit: Rabbit) -> Non
         until(lambda: task.queue.link.blocked, "the alarm")
         with pytest.raises(Full):
             task.queue.put_nowait("y")
-        waiting = threading.Thread(target=_refused, args=(task,))
-        waiting.start()
-        task.service.shutdown()
-        assert task.service.ended.wait(SOON)
-        assert not task.queue.link.thread_id  # it waits for no answer of the broker
-        waiting.join(SOON)
-        assert not waiting.is_alive()
+        with in_threads(lambda: refused(task)):
+            task.service.shutdown()
+            assert task.service.ended.wait(SOON)
+            assert not task.queue.link.thread_id  # it waits for no answer of the broker
 
 
 def put_on(task: Any) -> None:
@@ -202,9 +198,8 @@ def put_on(task: Any) -> None:
         task.queue.put("x", timeout=0.3)
 
 
-def _refused(task: Any) -> None:
-    from sparts.errors import TaskStoppedError
-
+def refused(task: Any) -> None:
+    """Wait for room that never comes."""
     with pytest.raises(TaskStoppedError):
         task.queue.put("waits")
 
@@ -214,11 +209,8 @@ def test_put_goes_on_when_the_alarm_ends(own_rabbit: Rabbit) -> None:
         own_rabbit.control("set_disk_free_limit", "100000GB")
         with pytest.raises(Full):
             put_on(task)
-        waiting = threading.Thread(target=task.queue.put, args=("waited",))
-        waiting.start()
-        own_rabbit.control("set_disk_free_limit", "1MB")
-        waiting.join(SOON)
-        assert not waiting.is_alive()
+        with in_threads(lambda: task.queue.put("waited")):
+            own_rabbit.control("set_disk_free_limit", "1MB")
         while task.seen.get(timeout=SOON)[0] != "waited":
             pass
 
@@ -279,10 +271,8 @@ def test_answer_that_never_comes_ends_the_connection(rabbit: Rabbit, queue_name:
                 channel.basic_publish(amqp.Message(b"1"), "", queue_name)
 
     with working(Echo, rabbit.url, queue_name) as task:
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        with pytest.raises(BrokenError, match="did not answer in time"):
-            task.queue.link.call(ask)
-        done.set()
-        sender.join(SOON)
+        with in_threads(send):
+            with pytest.raises(BrokenError, match="did not answer in time"):
+                task.queue.link.call(ask)
+            done.set()
         assert task.submit("on").result(SOON) == "on"

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from tests.amqp.rabbit import Rabbit
-from tests.amqp.tasks import SOON, AsyncEcho, Echo, until, working
+from tests.amqp.tasks import SOON, AsyncEcho, Echo, serving, until, working
 from tests.needs import require
 
 pytestmark = pytest.mark.one_python
@@ -67,8 +67,6 @@ def test_unknown_authority_is_refused(
 ) -> None:
     class Suspicious(Echo):
         QUEUE = queue_name
-
-    from tests.amqp.tasks import serving
 
     address = url(tls_rabbit, certificates, "other.pem")
     with serving(Suspicious, "--Suspicious-broker", address) as task:

@@ -37,9 +37,10 @@ class Counting(QueueTask[int, int]):
         return item
 
 
-def send(endpoint: str) -> None:
+def send(endpoint: str, *argv: str) -> None:
     """Let a service send a span, and end."""
-    with running(service_of(Counting), "--otel-endpoint", endpoint) as service:
+    argv = ("--otel-endpoint", endpoint, *argv) if endpoint else argv
+    with running(service_of(Counting), *argv) as service:
         service.requireTask(Counting).submit(3).result(WAIT)
 
 
@@ -128,8 +129,7 @@ def test_endpoint_of_one_signal_is_for_it_alone(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.endpoint}/v1/traces")
-    with running(service_of(Counting)) as service:
-        service.requireTask(Counting).submit(3).result(WAIT)
+    send("")
     assert collector.spans
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
 

@@ -107,10 +107,7 @@ def test_request_that_is_not_sampled_is_no_span(collector: Collector) -> None:
 
 def test_unknown_method_is_in_no_name(collector: Collector) -> None:
     with running(service_of(Pages), *HTTP, "--otel-endpoint", collector.endpoint) as service:
-        port = service.requireTask(Pages).bound_addrs[0][1]
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
-            connection.request("BREW", "/pages/pot")
-            assert connection.getresponse().status == 405
+        assert get(service, "/pages/pot", method="BREW") == 405
     span = collector.span("HTTP /pages/([a-z]+)")
     assert span.attributes["http.request.method"] == "_OTHER"
     assert span.attributes["http.request.method_original"] == "BREW"

@@ -78,10 +78,12 @@ class Work(QueueTask[str, str]):
         return item
 
 
-def get(service: VService, path: str, task: Any = Pages, **headers: str) -> int:
+def get(
+    service: VService, path: str, task: Any = Pages, method: str = "GET", **headers: str
+) -> int:
     port = service.requireTask(task).bound_addrs[0][1]
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         answer.read()
     return answer.status
