@@ -10,7 +10,6 @@ from sparts import entry_points
 from sparts.cli import COMMANDS, FLAGS, main
 
 from tests.core.commands import MODULE, SCRIPT, make_plugin, make_task, sparts
-from tests.core.scripts import ended
 from tests.processes import captured, clean_environment
 
 GREET = "def main(argv):\n    print('greetings', *argv)\n    return 3\n"
@@ -162,21 +161,6 @@ def test_current_folder_is_left_out_in_safe_mode(tmp_path: Path) -> None:
         assert sparts("graph", "mine:MyService", cwd=tmp_path, by=by).out == "No tasks.\n"
     done = sparts("graph", "mine:MyService", cwd=tmp_path, by=SCRIPT, PYTHONSAFEPATH="1")
     assert done.status == 2
-
-
-def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
-    body = """
-class S(VService):
-    def initService(self):
-        say(*(name for name in sys.modules if name.startswith("sparts.")))
-        self.shutdown()
-"""
-    process = ended(tmp_path, body, "--level", "INFO", status=0)
-    imported = process.lines[0].split()
-    assert "sparts.vservice" in imported
-    rooms = ("sparts.cli", "sparts.testing", "sparts.dev", "sparts.dispatch.through_pluggy")
-    others = (*rooms, "sparts.entry_points.extras")
-    assert not [name for name in imported if name.startswith(others)]
 
 
 MISSING = {

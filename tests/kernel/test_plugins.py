@@ -16,29 +16,6 @@ def sparts_service_change(service, old, new):
 """
 
 
-def test_nothing_is_imported_before_it_is_needed(tmp_path: Path) -> None:
-    script = (
-        "import sys, typing\n"
-        "compiled = []\n"
-        "typing.ForwardRef.__init__ = lambda self, *words, **named: compiled.append(words)\n"
-        "from sparts.vservice import VService\n"
-        "class S(VService):\n"
-        "    def initService(self):\n"
-        "        print(sorted(sys.modules), flush=True)\n"
-        "        print('compiled:', compiled, flush=True)\n"
-        "        self.shutdown()\n"
-        "S.initFromCLI()\n"
-    )
-    status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
-    assert status == 0
-    modules = next(line for line in output.splitlines() if line.startswith("["))
-    unwanted = ("pluggy", "importlib.metadata", "tornado", "asyncio", "tomllib", "json", "difflib",
-                "concurrent.futures", "inspect", "subprocess", "dataclasses", "sparts.vtask",
-                "sparts.net")  # fmt: skip
-    assert [name for name in unwanted if f"'{name}'" in modules] == []
-    assert "compiled: []" in output  # a TypeVar with a string costs 4 % of a start
-
-
 def test_collector_pauses_while_tasks_are_imported(tmp_path: Path) -> None:
     (tmp_path / "slow_import.py").write_text(
         "import gc\n"
