@@ -361,3 +361,16 @@ def test_wrong_use_ends_with_2_and_no_traceback(
     assert message in output
     assert "Traceback" not in output
     assert status == 2
+
+
+def test_looking_for_a_task_copies_no_list() -> None:
+    with running(service_of(A)) as service:
+        made = service._instance.running
+        before = made.tasks()
+        assert service.getTask("A") is before["A"]
+        assert made.tasks() is before
+        service.getChildren().clear()
+        assert list(made.tasks()) == ["A"]
+        made.remove("A")
+        assert list(before) == ["A"]
+        assert not made.tasks()

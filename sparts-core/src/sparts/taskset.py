@@ -69,7 +69,8 @@ class Tasks:
 
     def _by_name(self) -> dict[str, Any]:
         if self._running and self._running.made:  # also when every task was left out
-            return dict(self._running.tasks())
+            made: dict[str, Any] = self._running.tasks()
+            return made
         return {task.__name__: task for task in self.task_classes}
 
     def __contains__(self, task: object) -> bool:

@@ -32,42 +32,43 @@ class RunningTasks:
         self.made: bool = False
         """Whether the tasks have been made."""
         self._hooks: Any = hooks
-        self._all: dict[str, Supervisor] = {}
-        self._initialised: list[Supervisor] = []
+        self._all: dict[str, Any] = {}  # replaced at each change: other threads read it
+        self._initialised: dict[Supervisor, None] = {}
         self._started: set[Supervisor] = set()
 
     def __iter__(self) -> Iterator[Supervisor]:
-        return iter(list(self._all.values()))
+        return iter([task._supervisor for task in self._all.values()])
 
     def tasks(self) -> dict[str, Task]:
-        """Return the tasks by name, in start order."""
-        return {name: each.task for name, each in list(self._all.items())}
+        """Return the tasks by name, in start order; to be read alone."""
+        return self._all
 
     def dependencies(self, task: type[Task]) -> list[Supervisor]:
         """Return the tasks that a class depends on, or follows, directly."""
-        return [self._all[type(need).__name__] for need in needs_of(task, self.tasks())]
+        return [need._supervisor for need in needs_of(task, self._all)]
 
     def dependants(self, task: Task) -> list[Supervisor]:
         """Return the tasks that depend on a task directly."""
         mine = self._all.get(type(task).__name__)
-        return [each for each in self if mine in self.dependencies(type(each.task))]
+        return [each for each in self if mine in needs_of(type(each.task), self._all)]
 
     def create(self, classes: Iterable[Callable[[Any], Any]], service: Any) -> None:
         """Make an instance of every class, in start order."""
         self.made = True
         for make in classes:
-            supervisor: Supervisor = make(service)._supervisor
-            self._all[supervisor.name] = supervisor
+            task = make(service)
+            self._all = self._all | {task._supervisor.name: task}
 
     def replace(self, old: Task, new: Any) -> None:
         """Put a new instance, not yet initialised, in the place of one that has stopped."""
         supervisor: Supervisor = new._supervisor
-        self._all[supervisor.name] = supervisor
-        self._initialised = [supervisor if e.task is old else e for e in self._initialised]
+        self._all = self._all | {supervisor.name: new}
+        self._initialised = {supervisor if e.task is old else e: None for e in self._initialised}
 
     def remove(self, name: str) -> None:
         """Take a task out; what was initialised is stopped all the same."""
-        supervisor = self._all.pop(name)
+        supervisor = self._all[name]._supervisor
+        self._all = {key: task for key, task in self._all.items() if key != name}
         if supervisor not in self._initialised:
             supervisor.state = TaskState.SKIPPED
             supervisor.ours._left_out()
@@ -88,7 +89,7 @@ class RunningTasks:
             step("initTask", task)
             task.state = TaskState.STARTING
             try:
-                if not task.ours.DEPS_OPTIONAL and (missing := missing_of(task.ours, self.tasks())):
+                if not task.ours.DEPS_OPTIONAL and (missing := missing_of(task.ours, self._all)):
                     why = reasons.get(missing)
                     raise SkipTask(f"{missing}: {why}" if why else f"{missing} is not there")
                 _ = task.ours._call_wrappers  # known before anything of the task can be called
@@ -101,7 +102,7 @@ class RunningTasks:
             except BaseException as error:
                 task.fail_with(error)
                 raise
-            self._initialised.append(task)
+            self._initialised[task] = None
 
     def start(self, step: Step) -> None:
         """Start every task in start order that is not started; ``step`` as in `init`."""

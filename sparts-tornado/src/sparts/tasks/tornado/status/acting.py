@@ -34,10 +34,11 @@ class NotStoppedError(SpartsError):
 
 def with_dependants(service: VService, task: VTask) -> list[VTask]:
     """Return a task and all that depend on it, directly or not, in start order."""
-    found = {task}
-    for each in service.getChildren().values():  # in start order: what it needs comes before
-        if found & set(service.tasks.dependencies(each)):
-            found.add(each)
+    found, rest = {task}, [task]
+    while rest:
+        more = set(service.tasks.dependants(rest.pop())) - found
+        found |= more
+        rest += more
     return [each for each in service.getChildren().values() if each in found]
 
 

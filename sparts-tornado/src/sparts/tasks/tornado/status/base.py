@@ -10,7 +10,6 @@ from sparts.net.hosts import allowed_host_option
 from sparts.net.metering import access_level_name
 from sparts.options import Option, flag_of, option
 from sparts.tasks.tornado.http import TornadoHTTPTask
-from sparts.tasks.tornado.status.acting import with_dependants
 from sparts.tasks.tornado.status.figures import Figures
 from sparts.tasks.tornado.status.history import EVERY
 
@@ -112,9 +111,13 @@ class StatusTask(TornadoHTTPTask):
     @cached_property
     def needed(self) -> frozenset[str]:
         """The names of the tasks that serve this page, which cannot be restarted from it."""
-        service = self.service
-        tasks = service.getChildren().values()
-        return frozenset(each.name for each in tasks if self in with_dependants(service, each))
+        found, rest = {self.name}, [self.name]
+        while rest:
+            task = self.service.requireTask(rest.pop())
+            more = {each.name for each in self.service.tasks.dependencies(task)} - found
+            found |= more
+            rest += more
+        return frozenset(found)
 
     def figures(self) -> Figures:
         """Return all numbers of the service as they are now; in any thread."""
