@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from sparts.errors import UsageError
 from sparts.testing.running import running_task
 
 from tests.core.queue_tasks import Echo
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 from tests.tornado.terminals import Terminal
 
 SCRIPT = """
@@ -62,13 +61,9 @@ def test_bar_shows_how_many_items_are_done(tmp_path: Path) -> None:
 
 def test_nothing_is_shown_where_no_terminal_is(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "script.py")],
-        env=clean_environment(FORCE_COLOR="1"),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, str(tmp_path / "script.py")]
+    done = captured(command, env=clean_environment(FORCE_COLOR="1"))
+    assert done.returncode == 0
     assert done.stdout.splitlines() == RESULTS
     assert done.stderr == ""
 

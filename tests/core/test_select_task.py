@@ -24,11 +24,13 @@ SOON = 10
 
 
 @contextlib.contextmanager
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Give two sockets that are connected."""
+def pair(task: SelectTask | None = None) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Give two sockets that are connected; afterwards, the task does not have the first."""
     one, other = socket.socketpair()
     with one, other:
         yield one, other
+        if task is not None:
+            task.unregister_all(one)
 
 
 @pytest.fixture
@@ -43,43 +45,39 @@ def test_callback_runs_in_loop_with_its_descriptor(task: SelectTask) -> None:
     def readable(fd: socket.socket) -> None:
         called.put((fd, fd.recv(10), threading.current_thread()))
 
-    with pair() as (one, other):
+    with pair(task) as (one, other):
         task.register_read(one, readable)
         other.send(b"hello")
         assert called.get(timeout=SOON) == (one, b"hello", task.threads[0])
-        task.unregister_read(one)
 
 
 def test_all_callbacks_of_descriptor_are_unregistered_at_once(task: SelectTask) -> None:
-    with pair() as (one, _):
+    with pair(task) as (one, _):
         for register in (task.register_read, task.register_write, task.register_except):
             register(one, lambda fd: None)
         task.unregister_all(one)
         for unregister in (task.unregister_read, task.unregister_write, task.unregister_except):
             with pytest.raises(KeyError):
                 unregister(one)
-        task.unregister_all(one)
 
 
 @pytest.mark.parametrize("event", ["read", "write", "except"])
 def test_unregistering_returns_the_callback(task: SelectTask, event: str) -> None:
     called: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    with pair() as (one, _):
+    with pair(task) as (one, _):
         for others in ([], ["read", "write", "except"]):
             for other in {*others} - {event}:
                 getattr(task, f"register_{other}")(one, str)
             getattr(task, f"register_{event}")(one, called.put)
             assert getattr(task, f"unregister_{event}")(one) == called.put
-        task.unregister_all(one)
 
 
 def test_number_of_a_descriptor_will_do(task: SelectTask) -> None:
     called: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    with pair() as (one, other):
+    with pair(task) as (one, other):
         task.register_read(one.fileno(), lambda fd: called.put(os.read(fd, 10)))
         other.send(b"hello")
         assert called.get(timeout=SOON) == b"hello"
-        task.unregister_read(one.fileno())
 
 
 def test_reading_and_writing_of_one_descriptor_are_apart(task: SelectTask) -> None:
@@ -89,7 +87,7 @@ def test_reading_and_writing_of_one_descriptor_are_apart(task: SelectTask) -> No
         task.unregister_write(fd)
         called.put("write")
 
-    with pair() as (one, other):
+    with pair(task) as (one, other):
         task.register_read(one, lambda fd: called.put(fd.recv(10).decode()))
         task.register_write(one, writable)
         assert called.get(timeout=SOON) == "write"
@@ -97,7 +95,6 @@ def test_reading_and_writing_of_one_descriptor_are_apart(task: SelectTask) -> No
         assert called.get(timeout=SOON) == "read"
         task.register_write(one, writable)
         assert called.get(timeout=SOON) == "write"
-        task.unregister_read(one)
 
 
 def test_urgent_data_is_an_exceptional_condition(task: SelectTask) -> None:
@@ -126,28 +123,26 @@ def test_registering_again_replaces_the_callback(task: SelectTask) -> None:
         fd.recv(10)
         called.put("new")
 
-    with pair() as (one, other):
+    with pair(task) as (one, other):
         task.register_read(one, lambda fd: called.put("old"))
         task.register_read(one, new)
         other.send(b"x")
         assert called.get(timeout=SOON) == "new"
         assert called.empty()
-        task.unregister_read(one)
 
 
 def test_unregistering_what_is_not_registered_is_clear_error(task: SelectTask) -> None:
-    with pair() as (one, _):
+    with pair(task) as (one, _):
         with pytest.raises(KeyError, match="is not registered with SelectTask for reading"):
             task.unregister_read(one)
         task.register_read(one, print)
         with pytest.raises(KeyError, match="is not registered with SelectTask for writing"):
             task.unregister_write(one)
-        task.unregister_read(one)
 
 
 def test_callback_unregistered_in_the_turn_is_not_called(task: SelectTask) -> None:
     called: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    with pair() as (a, b), pair() as (c, d):
+    with pair(task) as (a, b), pair(task) as (c, d):
 
         def readable(fd: socket.socket) -> None:
             fd.recv(10)
@@ -174,11 +169,10 @@ def test_many_threads_register_and_unregister_at_once(task: SelectTask) -> None:
     def use() -> None:
         for _ in range(100):
             called: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-            with pair() as (one, other):
+            with pair(task) as (one, other):
                 task.register_read(one, functools.partial(receive, called))
                 other.send(b"x")
                 assert called.get(timeout=SOON) == b"x"
-                task.unregister_read(one)
 
     run_in_threads(*[use] * 8)
 
@@ -235,7 +229,7 @@ def test_what_is_registered_outlasts_restart_of_loop() -> None:
             raise ValueError("broken callback")
         called.put(data)
 
-    with running_task(Restarted) as task, pair() as (one, other):
+    with running_task(Restarted) as task, pair(task) as (one, other):
         task.register_read(one, flaky)
         other.send(b"break")
         while task.supervisor.n_restarts() == 0:
@@ -243,7 +237,6 @@ def test_what_is_registered_outlasts_restart_of_loop() -> None:
         other.send(b"fine")
         assert called.get(timeout=SOON) == b"fine"
         assert task.call(lambda: 5).result(SOON) == 5
-        task.unregister_read(one)
 
 
 def test_nothing_stays_open_after_the_stop() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from sparts.testing.running import running, service_of
 from sparts.testing.waiting import restart
 from sparts.vtask import SkipTask, VTask
 
-from tests.processes import run_to_end
+from tests.core.scripts import ended
 
 
 class Opener:
@@ -90,14 +89,11 @@ def test_service_without_servers_has_no_listeners() -> None:
 
 
 def test_imported_server_that_is_no_task_opens_nothing(tmp_path: Path) -> None:
-    script = (
-        "import sparts.net.listeners\n"
-        "from sparts.vservice import VService\n"
-        "class S(VService):\n"
-        "    def initService(self):\n"
-        "        print(self.hooks.kept.get('listeners'), flush=True)\n"
-        "        self.shutdown()\n"
-        "S.initFromCLI()\n"
-    )
-    status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
-    assert (status, output.splitlines()[0]) == (0, "None")
+    body = """
+import sparts.net.listeners
+class S(VService):
+    def initService(self):
+        say("kept:", self.hooks.kept.get("listeners"))
+        self.shutdown()
+"""
+    assert "kept: None" in ended(tmp_path, body, status=0).lines

@@ -61,22 +61,6 @@ class MyService(VService):
 MyService.initFromCLI()
 """
 
-CONFIGURED = """
-import logging, sys
-logging.basicConfig(format="theirs %(name)s %(message)s", level=logging.INFO, stream=sys.stderr)
-from sparts.vservice import VService
-
-class MyService(VService):
-    def initService(self):
-        self.logger.info("at INFO")
-
-service = MyService.from_args(["--level", "DEBUG"])
-thread = service.startBG()
-service.shutdown()
-thread.join()
-logging.getLogger().info("still theirs")
-"""
-
 
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
 def test_overridden_init_logging_is_all_there_is(tmp_path: Path, level: str) -> None:
@@ -88,19 +72,9 @@ def test_overridden_init_logging_is_all_there_is(tmp_path: Path, level: str) -> 
     assert all(line.startswith("mine ") for line in service.lines)
 
 
-def test_configured_logging_keeps_its_form_and_levels(tmp_path: Path) -> None:
-    (tmp_path / "s.py").write_text(CONFIGURED)
-    status, output = run_to_end([sys.executable, "s.py"], cwd=tmp_path)
-    assert status == 0
-    lines = output.splitlines()
-    assert lines[0] == "theirs MyService at INFO"
-    assert lines[-1] == "theirs root still theirs"
-    assert not any("All tasks started" in line for line in lines)  # which is at DEBUG
-
-
-CONFIGURED_FIRST = """
+CONFIGURED = """
 import logging, sys
-logging.basicConfig(format="theirs %(message)s", stream=sys.stderr)
+logging.basicConfig(format="theirs %(message)s", level=logging.INFO, stream=sys.stderr)
 logging.getLogger().addHandler(logging.FileHandler("audit"))
 from sparts.vservice import VService
 
@@ -111,6 +85,15 @@ class MyService(VService):
 
 MyService.initFromCLI()
 """
+
+
+def test_configured_logging_keeps_its_form_and_levels(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(CONFIGURED)
+    status, output = run_to_end([sys.executable, "s.py", "--level", "DEBUG"], cwd=tmp_path)
+    lines = output.splitlines()
+    assert (status, lines[0]) == (0, "theirs shown")
+    assert all(line.startswith("theirs ") for line in lines)
+    assert not any("All tasks started" in line for line in lines)  # which is at DEBUG
 
 
 @pytest.mark.parametrize(
@@ -125,7 +108,7 @@ MyService.initFromCLI()
 def test_log_options_count_where_an_application_configured_logging(
     tmp_path: Path, flags: tuple[str, ...], to_file: bool
 ) -> None:
-    (tmp_path / "s.py").write_text(CONFIGURED_FIRST)
+    (tmp_path / "s.py").write_text(CONFIGURED)
     status, output = run_to_end([sys.executable, "s.py", *flags], cwd=tmp_path)
     assert status == 0
     log = (tmp_path / "log").read_text() if to_file else output

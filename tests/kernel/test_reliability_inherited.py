@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,25 +41,17 @@ def run(descriptor: int, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def plain_file() -> int:
-    return os.open(__file__, os.O_RDONLY)
-
-
 def pipe() -> int:
     reader, writer = os.pipe()
     os.close(writer)
     return reader
 
 
-def datagram() -> int:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
-    return sock.detach()
-
-
-def bound_only() -> int:
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
+def bound(address: Any, family: int, kind: int, *, listen: bool = False) -> int:
+    sock = socket.socket(family, kind)
+    sock.bind(address)
+    if listen:
+        sock.listen()
     return sock.detach()
 
 
@@ -68,22 +61,21 @@ def connected() -> int:
     return one.detach()
 
 
-def sequential() -> int:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sock.bind("")
-    sock.listen()
-    return sock.detach()
+HERE = ("127.0.0.1", 0)
 
 
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (plain_file, "Socket operation on non-socket"),
+        (lambda: os.open(__file__, os.O_RDONLY), "Socket operation on non-socket"),
         (pipe, "Socket operation on non-socket"),
-        (datagram, "it is a socket of the type"),
-        (bound_only, "it does not listen"),
+        (lambda: bound(HERE, socket.AF_INET, socket.SOCK_DGRAM), "it is a socket of the type"),
+        (lambda: bound(HERE, socket.AF_INET, socket.SOCK_STREAM), "it does not listen"),
         (connected, "it does not listen"),
-        (sequential, "it is a socket of the type"),
+        (
+            lambda: bound("", socket.AF_UNIX, socket.SOCK_SEQPACKET, listen=True),
+            "it is a socket of the type",
+        ),
     ],
 )
 def test_descriptor_of_wrong_kind_is_start_error(make: Callable[[], int], reason: str) -> None:
