@@ -104,6 +104,11 @@ def test_path_expands_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> Non
     assert path("~no-such-user/x") == Path("~no-such-user/x")
     with pytest.raises(Expected):
         path("a\0b")
+    monkeypatch.setattr("os.path.expanduser", lambda name: name)  # as without HOME and an entry
+    for text in ("~", "~/x"):
+        with pytest.raises(Expected, match="a path without ~, as HOME is not set"):
+            path(text)
+    assert path("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
 
 
 def test_list_is_split_at_commas() -> None:
@@ -205,11 +210,3 @@ def test_shown_size_reads_as_the_same_number(count: int) -> None:
 )
 def test_size_is_shown_in_its_largest_whole_unit(count: int, shown: str) -> None:
     assert format_size(count) == shown
-
-
-def test_path_of_an_unknown_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.path.expanduser", lambda name: name)  # as without HOME and an entry
-    for text in ("~", "~/x"):
-        with pytest.raises(Expected, match="a path without ~, as HOME is not set"):
-            path(text)
-    assert path("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")

@@ -254,12 +254,6 @@ def test_namespace_made_by_hand_reads_typed_or_default() -> None:
     assert service.getOption("absent", "x") == "x"
 
 
-def test_old_import_path_hands_on_the_same_option() -> None:
-    from sparts.sparts import option as old
-
-    assert old is option
-
-
 TYPED = """
 from pathlib import Path
 from typing import assert_type

@@ -31,6 +31,11 @@ def ticking(request: pytest.FixtureRequest) -> Make:
     return partial(periodic_tasks.ticking, request.param)
 
 
+def put_off(after: float | None = None) -> None:
+    """Put a run off."""
+    raise TryLater("later", after=after)
+
+
 def test_first_run_is_at_the_start(ticking: Make) -> None:
     with running_task(ticking()) as task:
         assert task.ran.get(timeout=WAIT) == 0
@@ -172,13 +177,10 @@ def test_each_of_several_workers_has_its_own_schedule(ticking: Make) -> None:
 
 
 def test_retry_of_one_worker_leaves_others_on_time(ticking: Make) -> None:
-    def later() -> None:
-        raise TryLater(after=3)
-
     with running_task(ticking(workers=2)) as task:
         assert [task.ran.get(timeout=WAIT) for _ in range(2)] == [0, 0]
         task.clock.wait_for_waiters(2)
-        task.work.put(later)
+        task.work.put(partial(put_off, after=3))
         task.clock.turn(10)
         assert [task.ran.get(timeout=WAIT) for _ in range(2)] == [10, 10]
         assert set(task.clock.wait_for_waiters(2)) == {1013, 1020}
@@ -208,11 +210,8 @@ def test_execute_async_runs_now_and_schedule_stays(ticking: Make) -> None:
 
 
 def test_try_later_with_time_comes_then(ticking: Make) -> None:
-    def refuse() -> None:
-        raise TryLater("later", after=25)
-
     with ran_once(ticking()) as task:
-        task.work.put(refuse)
+        task.work.put(partial(put_off, after=25))
         assert task.next_run() == 10
         assert task.waits_until() == 35
         assert task.has_pending()
@@ -223,11 +222,8 @@ def test_try_later_with_time_comes_then(ticking: Make) -> None:
 
 
 def test_plain_try_later_comes_with_the_next_run(ticking: Make) -> None:
-    def refuse() -> None:
-        raise TryLater
-
     with ran_once(ticking()) as task:
-        task.work.put(refuse)
+        task.work.put(put_off)
         future = task.execute_async()
         task.ran.get(timeout=WAIT)
         assert task.waits_until() == 10

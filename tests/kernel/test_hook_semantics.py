@@ -16,6 +16,7 @@ from sparts.plugins import defaults
 
 from tests.threads import in_threads
 
+INIT = "sparts_task_init"
 CHANGE = {"service": None, "old": "A", "new": "B"}
 
 
@@ -37,24 +38,20 @@ def plugin(name: str, function: Callable[..., Any], hook: str = "", **marks: Any
     return type(name, (), body)()
 
 
-def teller(name: str, said: list[str], result: Any = None, **marks: Any) -> Any:
-    """Make a plugin that notes its name when a service changes."""
+def teller(
+    name: str,
+    said: list[str],
+    result: Any = None,
+    hook: str = "sparts_service_change",
+    **marks: Any,
+) -> Any:
+    """Make a plugin that notes its name and gives a result when its hook is called."""
 
-    def sparts_service_change() -> Any:
+    def note() -> Any:
         said.append(name)
         return result
 
-    return plugin(name, sparts_service_change, **marks)
-
-
-def asked(name: str, said: list[str], result: Any, **marks: Any) -> Any:
-    """Make a plugin that notes its name and gives a result when a task is initialised."""
-
-    def sparts_task_init() -> Any:
-        said.append(name)
-        return result
-
-    return plugin(name, sparts_task_init, **marks)
+    return plugin(name, note, hook, **marks)
 
 
 def change(hooks: Hooks, *plugins: Any) -> Any:
@@ -85,7 +82,7 @@ def test_the_newest_plugin_is_called_first(hooks: Hooks, said: list[str]) -> Non
 
 def test_tryfirst_and_trylast_change_the_order(hooks: Hooks, said: list[str]) -> None:
     first, last = {"tryfirst": True}, {"trylast": True}
-    names = {"first": first, "last": last, "plain": {}}
+    names: dict[str, Any] = {"first": first, "last": last, "plain": {}}
     names |= {"first2": first, "last2": last, "plain2": {}}
     change(hooks, *(teller(name, said, **marks) for name, marks in names.items()))
     assert said == ["first2", "first", "plain2", "plain", "last", "last2"]
@@ -98,7 +95,7 @@ def test_results_come_in_order_of_calls_without_none(hooks: Hooks, said: list[st
 
 
 def test_first_result_ends_the_call(hooks: Hooks, said: list[str]) -> None:
-    assert init(hooks, asked("a", said, "from a"), asked("b", said, None)) == "from a"
+    assert init(hooks, teller("a", said, "from a", INIT), teller("b", said, None, INIT)) == "from a"
     assert said == ["b", "a"]
 
 
@@ -128,7 +125,7 @@ def wrapping(name: str, said: list[str], **marks: Any) -> Any:
 
 def test_wrappers_go_around_and_see_the_result(hooks: Hooks, said: list[str]) -> None:
     outer, inner = wrapping("outer", said, tryfirst=True), wrapping("inner", said)
-    assert init(hooks, outer, inner, asked("a", said, "x")) == "outer(inner(x))"
+    assert init(hooks, outer, inner, teller("a", said, "x", INIT)) == "outer(inner(x))"
     assert said == ["outer before", "inner before", "a", "inner after x", "outer after inner(x)"]
 
 
