@@ -87,8 +87,11 @@ def test_service_is_ready_with_its_command_line() -> None:
     service = factory(MyService, "--stop-timeout", "7s")
     assert service.health.ready
     assert service._instance.settings.stop_timeout == 7.0
+    new = restart(service)
+    assert new is not service
+    assert new.health.ready
     factory.close()
-    assert service.health.status is ServiceStatus.STOPPED
+    assert service.health.status is new.health.status is ServiceStatus.STOPPED
 
 
 def test_several_services_are_stopped_the_last_one_first() -> None:
@@ -108,23 +111,6 @@ def test_several_services_are_stopped_the_last_one_first() -> None:
         factory(type(name, (Noting,), {}))
     factory.close()
     assert ended == ["second", "first"]
-
-
-def test_stopped_service_is_not_stopped_again(
-    service: MyService, service_factory: ServiceFactory
-) -> None:
-    service_factory.stop(service)
-    assert service.health.ended.is_set()
-
-
-def test_instance_that_restart_made_is_stopped_too() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
-    new = restart(service)
-    assert new is not service
-    assert new.health.ready
-    factory.close()
-    assert new.health.status is ServiceStatus.STOPPED
 
 
 def test_wrong_options_and_start_that_fails_reach_test(service_factory: ServiceFactory) -> None:
@@ -324,6 +310,7 @@ def test_lines_of_the_log_are_waited_for(service_factory: ServiceFactory) -> Non
     assert "'INFO:MyService.Echo:got a letter'" in str(caught.value)
     service_factory.stop(service)
     assert log.items == ["INFO:MyService.Echo:got a letter"]
+    assert service.health.ended.is_set()  # and is not stopped again at the end
 
 
 def test_notes_are_given_in_order() -> None:

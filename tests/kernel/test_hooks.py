@@ -129,6 +129,7 @@ def test_every_hook_is_exercised_by_the_example_plugin(installed: Path) -> None:
     output += "\n".join(run(installed, "--dryrun", "--pulse-max-failures=-1", status=1))
     missing = [name for name, pattern in SEEN.items() if not re.search(pattern, output)]
     assert missing == [], output
+    assert '"healthy": true' in output  # while the check of the plugin holds
 
 
 def test_example_plugin_implements_every_hook() -> None:
@@ -150,11 +151,7 @@ def test_every_hook_is_documented(name: str) -> None:
     for word in ("Called", "Thread", "Order", "An exception"):
         assert re.search(rf"^- \*\*{word}\*\*.{{12,}}", section, re.M), word
     assert HOOKS[name].__doc__
-
-
-@pytest.mark.parametrize("name", HOOKS)
-def test_name_of_every_hook_is_noun_and_verb(name: str) -> None:
-    assert re.fullmatch(r"sparts_[a-z]+_[a-z]+", name)
+    assert re.fullmatch(r"sparts_[a-z]+_[a-z]+", name)  # a noun and a verb
 
 
 def test_doctor_finds_nothing_wrong_with_the_example_plugin(installed: Path) -> None:
@@ -187,12 +184,6 @@ def test_options_of_a_plugin_steer_its_hooks(installed: Path) -> None:
     assert told["healthy"] is False
     assert told["checks"] == {"pulse.failures": "it says so"}
     assert "pulse.failures is unhealthy: it says so" in told["status_details"]
-
-
-def test_service_is_healthy_while_checks_of_plugins_hold(installed: Path) -> None:
-    told = description(run(installed, "--pulse-max-failures", "1"))
-    assert told["healthy"] is True
-    assert told["counters"]["pulse.failures"] == 1
 
 
 class Told:
