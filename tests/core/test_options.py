@@ -138,15 +138,10 @@ def test_parser_of_ones_own_keeps_its_arguments() -> None:
 
 
 def test_parser_without_exit_gives_our_error() -> None:
-    class Own(VService):
-        limit = option(type=int, required=True)
-
-        @classmethod
-        def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
-            return argparse.ArgumentParser(exit_on_error=False)
-
+    make = classmethod(lambda cls: argparse.ArgumentParser(exit_on_error=False))
+    own = service_of(limit=option(type=int, required=True), _makeArgumentParser=make)
     with pytest.raises(OptionError, match="--limit: expected a whole number, got 'x'"):
-        parsed(Own, "--limit", "x")
+        parsed(own, "--limit", "x")
 
 
 def test_parser_still_requires_what_is_required() -> None:

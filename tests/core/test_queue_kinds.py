@@ -89,8 +89,10 @@ def test_item_equal_to_waiting_one_is_refused() -> None:
 
 def test_item_equal_to_one_in_work_is_refused() -> None:
     with running_task(Unique) as task:
-        first = task.submit("item")
+        task.queue.put("item")
         assert task.begun() == "item"
+        first = task.submit("item")
+        assert first.running()
         assert task.submit("item") is first
         assert task.queue.empty()
         task.gate.put("once")
@@ -129,16 +131,6 @@ def test_item_is_new_for_callbacks_of_its_future(outcome: Any) -> None:
         assert second is not first
         task.gate.put("again")
         assert second.result(SOON) == "again"
-
-
-def test_future_joins_an_item_that_nobody_waited_for() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("item")
-        assert task.begun() == "item"
-        future = task.submit("item")
-        assert future.running()
-        task.gate.put("done")
-        assert future.result(SOON) == "done"
 
 
 def test_cancelled_item_can_be_submitted_again() -> None:

@@ -13,11 +13,9 @@ import pytest
 
 from tests.core.copies import Copies, ready
 
-BROKEN = "TASKS = [Web, Broken]"
-
 
 def test_old_copies_stay_when_new_one_fails(tmp_path: Path) -> None:
-    with ready(tmp_path, BROKEN) as service:
+    with ready(tmp_path, "TASKS = [Web, Broken]") as service:
         before = service.pids
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
