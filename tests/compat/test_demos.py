@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -16,15 +15,10 @@ from sparts.thrift.fb303 import FacebookService
 
 from tests.compat.scripts import script
 from tests.dbus.daemons import Daemon
+from tests.processes import LONG
 
 LOCAL = ("--http-host", "127.0.0.1", "--http-port", "0")
 THRIFT = ("--thrift-host", "127.0.0.1")
-
-
-def test_empty_server(tmp_path: Path) -> None:
-    with script(tmp_path, "", end="VService.initFromCLI()") as process:
-        process.read_until("All tasks started")
-        assert process.stop(signal.SIGTERM) == 0
 
 
 PRODUCER = """
@@ -48,12 +42,6 @@ Producer.register()
 """
 
 
-def test_producer_and_consumer(tmp_path: Path) -> None:
-    with script(tmp_path, PRODUCER, end="VService.initFromCLI()") as process:
-        process.read_until("consumed 3")
-        assert process.stop() == 0
-
-
 OPTIONS = """
 class Shows(VTask):
     OPT_PREFIX = "shows"
@@ -72,14 +60,20 @@ class S(VService):
 """
 
 
-def test_options(tmp_path: Path) -> None:
-    with script(tmp_path, OPTIONS) as process:
-        process.read_until("'nothing' 4 False nothing")
-        assert process.stop() == 0
-    arguments = ("--shows-text", "much", "--shows-count", "7", "--shows-loud")
-    with script(tmp_path, OPTIONS, *arguments) as process:
-        process.read_until("'much' 8 True much")
-        assert process.stop() == 0
+@pytest.mark.parametrize(
+    ("body", "cls", "argv", "said"),
+    [
+        ("", "VService", "", "All tasks started"),
+        (PRODUCER, "VService", "", "consumed 3"),
+        (OPTIONS, "S", "", "'nothing' 4 False nothing"),
+        (OPTIONS, "S", "--shows-text much --shows-count 7 --shows-loud", "'much' 8 True much"),
+    ],
+    ids=["empty", "producer and consumer", "options", "options that are given"],
+)
+def test_demo_without_a_network(body: str, cls: str, argv: str, said: str, tmp_path: Path) -> None:
+    with script(tmp_path, body, *argv.split(), end=f"{cls}.initFromCLI()") as process:
+        process.read_until(said)
+        assert process.stop(signal.SIGTERM) == 0
 
 
 WATCHER = """
@@ -248,35 +242,20 @@ class SpamTask(TwistedTask):
 class SpamChatBotService(VService):
     TASKS = [TwistedReactorTask, SpamTask]
 """
-SERVER = """
-import socketserver
-
-class Echo(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            self.wfile.write(line)
-
-with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
-    server.daemon_threads = True
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
-"""
 
 
 def test_twisted_chat(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        port = server.stdout.readline().strip()
-        end = "SpamChatBotService.initFromCLI()"
-        try:
-            with script(tmp_path, CHAT, "--spam-port", port, end=end) as process:
-                process.read_until("heard hello")
-                process.read_until("heard hello")
+    end = "SpamChatBotService.initFromCLI()"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        with script(tmp_path, CHAT, "--spam-port", port, end=end) as process:
+            server.settimeout(LONG)
+            client = server.accept()[0]
+            with client, client.makefile("rb") as lines:
+                for _ in range(2):
+                    client.sendall(lines.readline())
+                    process.read_until("heard hello")
                 assert process.stop() == 0
-        finally:
-            server.kill()
 
 
 COMMANDS = """

@@ -16,10 +16,11 @@ from sparts.tasks.select import SelectTask
 from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import running
-from sparts.thrift.client import ThriftClient
 from sparts.vservice import VService
 from tornado.web import RequestHandler
 
+from tests.rpc.conftest import url_of
+from tests.thrift.clients import client_of
 from tests.thrift.echo import EchoServer, InlineHandler
 from tests.wrapping import wrapped_by
 
@@ -51,41 +52,21 @@ class Page(RequestHandler):
         self.write(text())
 
 
-class Pages(TornadoHTTPTask):
-    """Serves it."""
-
-    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-        """Return the route."""
-        return [("/", Page)]
-
-
-class Application(AsgiTask):
-    """Serves it by ASGI."""
-
-    def app(self) -> Any:
-        """Return the application."""
-
-        async def run(scope: Any, receive: Any, send: Any) -> None:
-            assert scope["type"] == "http"
-            body = text()
-            headers = [(b"content-length", b"%d" % len(body))]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-
-        return run
+async def by_asgi(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    headers = [(b"content-length", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": text()})
 
 
-class OldApplication(WsgiTask):
-    """Serves it by WSGI."""
+def by_wsgi(environ: Any, start: Any) -> list[bytes]:
+    start("200 OK", [])
+    return [text()]
 
-    def app(self) -> Any:
-        """Return the application."""
 
-        def run(environ: Any, start: Any) -> list[bytes]:
-            start("200 OK", [])
-            return [text()]
-
-        return run
+Pages: Any = type("Pages", (TornadoHTTPTask,), {"getApplicationConfig": lambda _: [("/", Page)]})
+Asgi: Any = type("Asgi", (AsgiTask,), {"app": lambda _: by_asgi})
+Wsgi: Any = type("Wsgi", (WsgiTask,), {"app": lambda _: by_wsgi})
 
 
 class Handler(InlineHandler):
@@ -121,15 +102,13 @@ def by_http(service: VService, task: str) -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def by_thrift(service: VService, task: str) -> Iterator[Callable[[], str]]:
-    port = service.requireTask(EchoServer).bound_port
-    with ThriftClient.for_localhost(port, module=Handler.MODULE) as client:
+    with client_of(service, Handler.MODULE) as client:
         yield lambda: str(client.text(""))
 
 
 @contextmanager
 def by_rpc(service: VService, task: str) -> Iterator[Callable[[], str]]:
-    port = service.requireTask(RPCThriftTask).bound_addrs[0][1]
-    with connect(f"thrift://127.0.0.1:{port}", Asked) as asked:
+    with connect(url_of(service, "thrift"), Asked) as asked:
         yield asked.count
 
 
@@ -138,8 +117,8 @@ def by_rpc(service: VService, task: str) -> Iterator[Callable[[], str]]:
     ("prefix", "tasks", "asking"),
     [
         ("http", [Pages], by_http),
-        ("asgi", [Application], by_http),
-        ("wsgi", [OldApplication], by_http),
+        ("asgi", [Asgi], by_http),
+        ("wsgi", [Wsgi], by_http),
         ("thrift", [EchoServer, Handler], by_thrift),
         ("rpc-thrift", [RPCThriftTask, Asked], by_rpc),
     ],

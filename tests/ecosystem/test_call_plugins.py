@@ -36,8 +36,10 @@ from tornado.websocket import WebSocketHandler
 
 from tests.dbus.daemons import Daemon
 from tests.dbus.services import NAME, PATH, Greeter
-from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
+from tests.grpc.greeters import GreeterTask, Text, pb2_grpc, target
 from tests.needs import require
+from tests.rpc.conftest import here, url_of
+from tests.thrift.clients import client_of
 from tests.thrift.echo import AsyncHandler, EchoHandler, EchoServer
 from tests.thrift.test_http import EchoOverHTTP
 from tests.wrapping import wrapped_by
@@ -85,39 +87,21 @@ class Socket(WebSocketHandler):
     """Accepts every caller."""
 
 
-class Pages(TornadoHTTPTask):
-    """Serves a page."""
-
-    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-        """Return the routes."""
-        return [("/pages/([0-9]+)", Page), ("/upload", Upload), ("/socket", Socket)]
+def task(name: str, base: Any, **attributes: Any) -> Any:
+    """Make a task type."""
+    return type(name, (base,), attributes)
 
 
-class Doubling(QueueTask[int, int]):
-    """Doubles numbers."""
-
-    def execute(self, item: int, context: Any) -> int:
-        """Double."""
-        return 2 * item
-
-
-class Asked(EventTask):
-    """Runs when asked."""
-
-    def execute(self, context: Any = None) -> str:
-        """Do it."""
-        return "done"
-
-
-class Regular(PeriodicTask):
-    """Runs now and then."""
-
-    INTERVAL = 3600.0
-    RUN_AT_START = False
-
-    def execute(self, context: Any = None) -> str:
-        """Do it."""
-        return "done"
+ROUTES = [("/pages/([0-9]+)", Page), ("/upload", Upload), ("/socket", Socket)]
+Pages = task("Pages", TornadoHTTPTask, getApplicationConfig=lambda _: ROUTES)
+Doubling = task("Doubling", QueueTask, execute=lambda _, item, context: 2 * item)
+Asked = task("Asked", EventTask, execute=lambda _, context=None: "done")
+Regular = task(
+    *("Regular", PeriodicTask),
+    INTERVAL=3600.0,
+    RUN_AT_START=False,
+    execute=lambda _, context=None: "done",
+)
 
 
 class Transport(NamedTuple):
@@ -158,10 +142,7 @@ def http_call(
 
 
 def thrift_call(service: VService, token: str) -> str:
-    from sparts.thrift.client import ThriftClient
-
-    port = service.requireTask(EchoServer).bound_port
-    with ThriftClient.for_localhost(port, module=EchoHandler.MODULE) as echo:
+    with client_of(service, EchoHandler.MODULE) as echo:
         return answer_of(lambda: echo.text("ok"))
 
 
@@ -171,14 +152,6 @@ def thrift_http_call(service: VService, token: str) -> str:
     transport.setCustomHeaders({"Authorization": f"Bearer {token}"} if token else {})
     with closing(transport):
         return answer_of(lambda: EchoHandler.MODULE.Client(TBinaryProtocol(transport)).text("ok"))
-
-
-class Application(AsgiTask):
-    """Answers whatever is asked."""
-
-    def app(self) -> Any:
-        """Return the application."""
-        return answering
 
 
 async def answering(scope: Any, receive: Any, send: Any) -> None:
@@ -192,11 +165,13 @@ async def answering(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
 
 
+Application = task("Application", AsgiTask, app=lambda _: answering)
+
+
 def grpc_call(stub: str) -> Callable[[Any, str], str]:
     def call(service: VService, token: str) -> str:
-        address = service.requireTask(GreeterTask).bound_addrs[0]
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        with grpc.insecure_channel(f"127.0.0.1:{address[1]}") as channel:
+        with grpc.insecure_channel(target(service)) as channel:
             try:
                 getattr(pb2_grpc, stub)(channel).Greet(
                     Text(text="you"), metadata=metadata, timeout=WAIT
@@ -219,22 +194,19 @@ class Geo(RPCTask):
 
 
 def rpc_call(service: VService, token: str) -> str:
-    port = service.requireTask(RPCHTTPTask).bound_addrs[0][1]
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    with connect(f"http://127.0.0.1:{port}", Geo, headers=headers) as geo:
+    with connect(url_of(service, "http"), Geo, headers=headers) as geo:
         return rpc_answer(geo)
 
 
 def rpc_grpc_call(service: VService, token: str) -> str:
-    port = service.requireTask(RPCGrpcTask).bound_addrs[0][1]
-
     async def send(call: Any, proceed: Callable[[], Any]) -> Any:
         call.headers["authorization"] = f"Bearer {token}"
         return await proceed()
 
     wrap_clients(send)
     try:
-        with connect(f"grpc://127.0.0.1:{port}", Geo) as geo:
+        with connect(url_of(service, "grpc"), Geo) as geo:
             return rpc_answer(geo)
     finally:
         unwrap_clients(send)
@@ -256,14 +228,12 @@ def answer_of(call: Callable[[], Any]) -> str:
         return str(found.type if isinstance(found, DBusError) else type(found).__name__)
 
 
-def dbus_call(service: VService, token: str) -> str:
-    greeter = service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
-    return answer_of(lambda: greeter.call("Greet", "you", signature="s"))
+def dbus_call(method: str) -> Callable[[Any, str], str]:
+    def call(service: VService, token: str) -> str:
+        greeter = service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
+        return answer_of(lambda: greeter.call(method, "you", signature="s"))
 
-
-def async_dbus_call(service: VService, token: str) -> str:
-    greeter = service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
-    return answer_of(lambda: greeter.call("GreetSoon", "you", signature="s"))
+    return call
 
 
 def work_call(task: type[Any], method: str, *args: Any) -> Callable[[Any, str], str]:
@@ -327,12 +297,12 @@ TRANSPORTS = {
         "RESOURCE_EXHAUSTED",
     ),
     "rpc": Transport(
-        [Geo, RPCHTTPTask], ("--rpc-http-host", "127.0.0.1", "--rpc-http-port", "0"), rpc_call,
+        [Geo, RPCHTTPTask], here("http"), rpc_call,
         "rpc Geo.distance by 127.0.0.1", "unauthenticated", True, "too many",
     ),
     "rpc-grpc": Transport(
-        [Geo, RPCGrpcTask], ("--rpc-grpc-host", "127.0.0.1", "--rpc-grpc-port", "0"),
-        rpc_grpc_call, "grpc Geo/distance by 127.0.0.1", "unauthenticated", True, "too many",
+        [Geo, RPCGrpcTask], here("grpc"), rpc_grpc_call,
+        "grpc Geo/distance by 127.0.0.1", "unauthenticated", True, "too many",
     ),
     "thrift": Transport(
         [EchoServer, EchoHandler], FRAMED, thrift_call,
@@ -347,11 +317,11 @@ TRANSPORTS = {
         "http POST /.* by 127.0.0.1", "TTransportException", True, "TTransportException",
     ),
     "dbus": Transport(
-        [Greeter, DBusClientTask], BUS, dbus_call,
+        [Greeter, DBusClientTask], BUS, dbus_call("Greet"),
         f"dbus {NAME}.Greet by :1.", ERROR + "AuthFailed", limited=ERROR + "LimitsExceeded",
     ),
     "async-dbus": Transport(
-        [Greeter, DBusClientTask], BUS, async_dbus_call,
+        [Greeter, DBusClientTask], BUS, dbus_call("GreetSoon"),
         f"dbus {NAME}.GreetSoon by :1.", ERROR + "AuthFailed", limited=ERROR + "LimitsExceeded",
     ),
     "queue": Transport(
