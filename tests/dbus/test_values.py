@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -43,31 +43,23 @@ class UnreadableName(Exception):
         raise SystemExit(9)
 
 
-def listed(depth: int) -> Any:
-    value: Any = "x"
+def layers(depth: int, layer: Callable[[Any], Any], value: Any = "x") -> Any:
     for _ in range(depth):
-        value = [value]
+        value = layer(value)
     return value
 
 
-def mapped(depth: int) -> Any:
-    value: Any = "x"
-    for _ in range(depth):
-        value = {"k": value}
-    return value
+def nested(depth: int) -> Any:
+    return layers(depth, lambda value: Variant("v", value), Variant("s", "x"))
 
 
-def nested(depth: int) -> Variant:
-    value = Variant("s", "x")
-    for _ in range(depth):
-        value = Variant("v", value)
-    return value
+LISTED, MAPPED = layers(40, lambda value: [value]), layers(40, lambda value: {"k": value})
 
 
 VALUES: dict[str, Any] = {
-    "lists": listed(40),
-    "lists of variants": listed(40)[0] + [1],
-    "mappings": mapped(40),
+    "lists": LISTED,
+    "lists of variants": LISTED[0] + [1],
+    "mappings": MAPPED,
     "tuples": ((((1,),) * 2,) * 8,) * 9,
     "surrogate": "caf\udce9",
     "zero": "a\0b",
@@ -181,7 +173,7 @@ def test_error_that_no_bus_accepts_is_answered(
 @pytest.mark.parametrize(
     ("signature", "value"),
     [
-        ("v", mapped(40)),
+        ("v", MAPPED),
         ("v", nested(70)),
         ("o", "no path"),
         ("a{so}", {"a": "no path"}),
@@ -300,13 +292,9 @@ def test_signatures_are_those_of_the_specification(signature: Any, valid: bool) 
 
 
 def test_too_deep_type_is_named_at_the_start() -> None:
-    kind: Any = str
-    for _ in range(40):
-        kind = list[kind]
-
     def Deep(self: Any) -> None: ...
 
-    Deep.__annotations__ = {"return": kind}
+    Deep.__annotations__ = {"return": layers(40, lambda kind: list[kind], str)}  # type: ignore[valid-type]
     thing = type("Thing", (DBusObject,), {"INTERFACE": NAME, "Deep": dbus_method(Deep)})
     with pytest.raises(UsageError, match=r"Thing\.Deep: what it returns: .* too long or deep"):
         interfaces_of(thing())
