@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import heapq
+import importlib.util
 import linecache
 import os
 import re
@@ -17,6 +18,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sparts.signals import SAME
@@ -122,6 +124,16 @@ def run_to_end(command: Sequence[str], *, cwd: Path) -> tuple[int, str]:
     with ServiceProcess(command, cwd=cwd) as process:
         status = process.finish()
         return status, process.output
+
+
+def imported(path: Path) -> ModuleType:
+    """Import a file that is in no package, such as an example."""
+    spec = importlib.util.spec_from_file_location(f"imported_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def resident() -> int:

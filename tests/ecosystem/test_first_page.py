@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
 import time
 import urllib.request
@@ -18,6 +17,7 @@ from sparts.testing import running
 from scripts.build_distributions import ROOT
 from tests.browsers import launched
 from tests.ecosystem.documentation import Block, find_blocks
+from tests.processes import imported
 
 PICTURE = ROOT / "docs" / "pictures" / "first-page.png"
 HERE = ["--asgi-host", "127.0.0.1", "--asgi-port", "0", "--status-port", "0"]
@@ -34,12 +34,7 @@ def load(folder: Path) -> ModuleType:
     """Import the example of README.md."""
     path = folder / "photos.py"
     path.write_text(first_block("README.md").code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("photos", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported(path)
 
 
 def test_both_first_pages_show_the_same_example() -> None:

@@ -138,10 +138,16 @@ class Geo(RPCTask):
 
     @rpc
     def who(self) -> dict[str, str]:  # noqa: D102
-        call = current_call()
-        assert call is not None
-        left = "" if call.deadline is None else "limited"
-        return {"peer": call.peer, "agent": call.headers.get("user-agent", ""), "left": left}
+        return facts_of_call()
+
+
+def facts_of_call() -> dict[str, str]:
+    """Return what the call that is served says of itself."""
+    call = current_call()
+    assert call is not None
+    left = "" if call.deadline is None else "limited"
+    agent = call.headers.get("user-agent", "")
+    return {"name": call.name, "peer": call.peer, "agent": agent, "left": left}
 
 
 leaked: ContextVar[bool] = ContextVar("leaked", default=False)
@@ -178,7 +184,4 @@ class Fast(RPCTask):
 
     @rpc
     def who(self) -> dict[str, str]:  # noqa: D102
-        call = current_call()
-        assert call is not None
-        left = "" if call.deadline is None else "limited"
-        return {"name": call.name, "agent": call.headers.get("user-agent", ""), "left": left}
+        return facts_of_call()

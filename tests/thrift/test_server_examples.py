@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from sparts.thrift.client import ThriftClient
 
-from tests.processes import ServiceProcess
+from tests.processes import ServiceProcess, imported
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def example(name: str) -> ModuleType:
-    """Import an example, without running it."""
-    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_calculator_calculates(tmp_path: Path) -> None:
-    calculator = example("thrift_calculator").calculator
+    calculator = imported(EXAMPLES / "thrift_calculator.py").calculator
     command = [sys.executable, str(EXAMPLES / "thrift_calculator.py")]
     with ServiceProcess(command, cwd=tmp_path) as service:
         port = service.listening_port("NBServerTask")
@@ -42,7 +30,7 @@ def test_the_calculator_calculates(tmp_path: Path) -> None:
 
 
 def test_two_services_share_a_port_over_http(tmp_path: Path) -> None:
-    idl = example("thrift_multiplexed").idl
+    idl = imported(EXAMPLES / "thrift_multiplexed.py").idl
     command = [sys.executable, str(EXAMPLES / "thrift_multiplexed.py")]
     with ServiceProcess(command, cwd=tmp_path) as service:
         framed = service.listening_port("FramedServer")
