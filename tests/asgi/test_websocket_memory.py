@@ -14,7 +14,7 @@ from sparts.testing.running import running
 
 from tests.asgi.applications import Switchboard, answer
 from tests.asgi.conftest import HERE, Served
-from tests.asgi.test_websockets import BINARY, TEXT, Raw, frame
+from tests.asgi.test_websockets import BINARY, TEXT, frame, opened
 from tests.processes import resident
 
 DEFLATE = {"Sec_WebSocket_Extensions": "permessage-deflate"}
@@ -54,16 +54,6 @@ def served(*argv: str) -> Iterator[Served]:
     """Serve it."""
     with running(service_of(Reader), *HERE, *argv) as service:
         yield Served(service, "Reader")
-
-
-@contextlib.contextmanager
-def opened(server: Served, path: str = "/", **headers: str) -> Iterator[Raw]:
-    """Open a websocket."""
-    with server.connect() as connection:
-        client = Raw(connection)
-        with client.stream:
-            assert client.handshake(path, **headers)[0] == 101
-            yield client
 
 
 def test_messages_that_wait_count_too() -> None:

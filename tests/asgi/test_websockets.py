@@ -104,11 +104,11 @@ class Raw:
 
 
 @contextlib.contextmanager
-def opened(served: Served, path: str = "/") -> Any:
+def opened(served: Served, path: str = "/", **headers: Any) -> Any:
     with served.connect() as connection:
         client = Raw(connection)
         with client.stream:
-            assert client.handshake(path)[0] == 101
+            assert client.handshake(path, **headers)[0] == 101
             yield client
 
 

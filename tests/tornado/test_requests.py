@@ -6,14 +6,12 @@ import asyncio
 import json
 import logging
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError
-from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import make_service, running, service_of
 from tornado.web import RequestHandler
 
@@ -197,24 +195,17 @@ def test_static_files_are_served_and_nothing_beside_them(tmp_path: Path) -> None
     (tmp_path / "secret").write_text("s3cret")
     (files / "link").symlink_to(tmp_path / "secret")
 
-    class Files(TornadoHTTPTask):
-        DEFAULT_HOST = "127.0.0.1"
+    class Files(Http):
         APPLICATION_SETTINGS = {"static_path": str(files), "compress_response": True}
 
     with running(service_of(Files)) as service:
-        address = service.requireTask(Files).bound_addrs[0]
-
-        def get(path: str, **headers: Any) -> tuple[int, dict[str, str], bytes]:
-            with socket.create_connection(address, 30.0) as client:
-                return ask(client, path, **headers)
-
-        status, headers, body = get("/static/page.html")
+        status, headers, body = ask_once(service, "/static/page.html")
         assert (status, body) == (200, b"<p>hello</p>")
         assert headers["content-type"] == "text/html"
-        assert get("/static/page.html", If_None_Match=headers["etag"])[0] == 304
+        assert ask_once(service, "/static/page.html", If_None_Match=headers["etag"])[0] == 304
         for way in ("../secret", "..%2fsecret", "%2e%2e/secret", "/etc/passwd", "%2fetc%2fpasswd",
                     "....//secret", "..\\secret", "x/../../secret"):  # fmt: skip
-            status, _, body = get(f"/static/{way}")
+            status, _, body = ask_once(service, f"/static/{way}")
             assert status in (400, 403, 404), way
             assert b"s3cret" not in body
 

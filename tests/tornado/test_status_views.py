@@ -21,6 +21,7 @@ from sparts.tasks.tornado.status.handlers import STATIC
 from tests.tornado.page_services import Mailer, busy
 from tests.tornado.status_clients import CONTROL
 from tests.tornado.test_status_page import go, opened, unlock, url_of
+from tests.tornado.test_status_page import quick as quick
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,12 +31,6 @@ pytestmark = pytest.mark.needs("chromium")
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 VIEWS = ["overview", "task/Mailer", "log", "stacks", "options", "graph", "plugins", "instances"]
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 640}
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let updates come often."""
-    monkeypatch.setattr(StatusHTTPTask, "TICK", 0.05)
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
