@@ -144,7 +144,7 @@ def test_what_is_left_behind_is_told(
     message = problems_of(Leaks)
     assert told in message
     assert "When stopped before its start, it left behind" in message
-    assert "When started and stopped 3 times, it left behind" in message
+    assert "When started and stopped (times: 3), it left behind" in message
 
 
 class NeedsItsStart(Well):
