@@ -14,7 +14,7 @@ from sparts.kernel.runner import ServiceThread
 from sparts.states import TaskState
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
 from sparts.testing.loops import WAIT, errors_of
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import VTask
 
 from tests.core import scripted_tasks
@@ -46,9 +46,8 @@ def test_run_is_cancelled_and_awaited_at_the_stop() -> None:
                 await asyncio.sleep(0.001)
                 self.seen.append((threading.get_ident(), self.running, self.loop_task.open))
 
-    with running(service_of(Careful)) as service:
-        ident = service.requireTask(AsyncioLoopTask).threads[0].ident
-        task = service.requireTask(Careful)
+    with running_task(Careful) as task:
+        ident = task.service.requireTask(AsyncioLoopTask).threads[0].ident
         task.loop_task.call(int).result(WAIT)
         assert task.state == "ALIVE"
         assert not task.threads

@@ -23,7 +23,7 @@ from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask, UniqueQueueTask
 from sparts.tasks.select import SelectTask
 from sparts.testing.running import running, running_task, service_of
-from sparts.testing.waiting import WAIT
+from sparts.testing.waiting import WAIT, Recorder
 from sparts.vtask import VTask
 
 from tests.core.queue_tasks import variant
@@ -175,24 +175,18 @@ def test_without_a_plugin_the_handler_is_unchanged() -> None:
 
 @pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])
 def test_refused_item_is_a_dead_letter(task_class: Any) -> None:
-    dead: list[tuple[Any, BaseException]] = []
-    ended = threading.Event()
+    dead: Recorder[int] = Recorder()
 
-    class Kept(task_class):  # type: ignore[misc]
-        ON_ERROR = "shutdown"
+    def keep(self: Any, context: Any, error: BaseException) -> None:
+        dead(context.item)
 
-        def on_dead_letter(self, context: Any, error: BaseException) -> None:
-            dead.append((context.item, error))
-            ended.set()
-
-    with running_wrapped(Kept, refusing(Reason.FORBIDDEN, "not this one")) as task:
+    kept = variant(task_class, ON_ERROR="shutdown", on_dead_letter=keep)
+    with running_wrapped(kept, refusing(Reason.FORBIDDEN, "not this one")) as task:
         with pytest.raises(CallRefusedError, match="not this one"):
             task.submit(1).result(WAIT)
-        ended.clear()
         task.queue.put(2)  # nobody waits: the service goes on all the same
-        assert ended.wait(WAIT)
+        assert dead.wait(2) == [1, 2]
         assert task.service.health.status is not ServiceStatus.STOPPING
-    assert [item for item, _ in dead] == [1, 2]
 
 
 @pytest.mark.parametrize("task_class", [Asked, Regular, AsyncRegular])
@@ -311,26 +305,21 @@ def test_context_can_be_left_to_the_worker(task_class: Any) -> None:
 
 
 def test_trigger_brings_variables_of_first_who_asked() -> None:
-    seen: list[str] = []
-    ran, go = threading.Semaphore(0), threading.Event()
+    began, go, seen = threading.Event(), threading.Event(), Recorder[str]()
 
     class Looking(EventTask):
         def execute(self, context: Any = None) -> None:
+            began.set()
             assert go.wait(WAIT)
-            seen.append(variable.get())
-            ran.release()
+            seen(variable.get())
 
-    with running_wrapped(Looking) as task:
+    with running_task(Looking) as task:
         for value in ("first", "second", "third"):
             with variable_set(value):
                 task.trigger()
-            if value == "first":
-                while task.has_pending():
-                    ran.acquire(timeout=0.01)
+            assert began.wait(WAIT)
         go.set()
-        assert ran.acquire(timeout=WAIT)
-        assert ran.acquire(timeout=WAIT)
-    assert seen == ["first", "second"]
+        assert seen.wait(2) == ["first", "second"]
 
 
 @pytest.mark.parametrize("loop_class", [AsyncioLoopTask, SelectTask])

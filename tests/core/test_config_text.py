@@ -79,7 +79,7 @@ def test_show_config_prints_every_value_with_its_source(
     with environment(MYSERVICE_WORK_FAST="no"):
         text = printed(capsys, service, "--config", file, "--limit", "20", "--show-config")
     lines = text.splitlines()
-    for line in (
+    assert {*lines} >= {
         "limit = 20  # command line: --limit",
         "[Worker]",
         "fast = false  # environment: MYSERVICE_WORK_FAST",
@@ -87,13 +87,10 @@ def test_show_config_prints_every_value_with_its_source(
         "port = 8  # service class: MyService.DEFAULT_PORT",
         'where = "/a b"  # task class: Worker',
         "#bare =  # task class: Worker",
-    ):
-        assert line in lines
-    values = tomllib.loads(text)
-    assert values["Worker"]["tags"] == [1, 2]
-    assert {"level", "logfile", "tasks", "stop_timeout"} - {
-        line.lstrip("#").partition(" ")[0] for line in lines
-    } == set()
+    }
+    assert tomllib.loads(text)["Worker"]["tags"] == [1, 2]
+    names = {line.lstrip("#").partition(" ")[0] for line in lines}
+    assert names >= {"level", "logfile", "tasks", "stop_timeout"}
 
 
 def test_show_config_masks_secrets_wherever_they_came_from(

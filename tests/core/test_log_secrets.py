@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparts import masking
 from sparts.logs.fields import SecretFilter
 from sparts.masking import hide_secret
 from sparts.options import option, reload_options
 
-from tests.core.log_helpers import FakeStderr, logging_as
+from tests.core.log_helpers import FakeStderr, logging_as, no_secrets
 from tests.core.option_owners import environment, made, service_of, task_of
 from tests.core.scripts import ended
 
@@ -50,12 +49,9 @@ def log_everywhere(logger: logging.Logger) -> None:
         try:
             raise ValueError(SECRET)
         except ValueError as cause:
+            logger.exception("failed")
             raise KeyError("outer") from cause
     except KeyError:
-        logger.exception("failed")
-    try:
-        raise ValueError(SECRET)
-    except ValueError:
         logger.exception("failed")
     logger.info("stack", stack_info=True)
 
@@ -147,10 +143,8 @@ def test_records_are_untouched_while_there_is_no_secret() -> None:
 
 @given(secret=st.text(min_size=1), around=st.tuples(st.text(), st.text()))
 def test_any_secret_is_masked_in_any_message(secret: str, around: tuple[str, str]) -> None:
-    patch = pytest.MonkeyPatch()
-    try:
-        patch.setattr(masking, "_values", frozenset())
-        patch.setattr(masking, "_pattern", None)
+    with pytest.MonkeyPatch.context() as patch:
+        no_secrets(patch)
         hide_secret(secret)
         message = around[0] + secret + around[1]
         record = logging.makeLogRecord({"msg": "%s", "args": (message,), "field": [message]})
@@ -164,8 +158,6 @@ def test_any_secret_is_masked_in_any_message(secret: str, around: tuple[str, str
                 for text in found
             )
             assert all("********" in text for text in found)
-    finally:
-        patch.undo()
 
 
 # -- from options ----------------------------------------------------------------------------------
