@@ -267,6 +267,8 @@ def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.Mo
 
 
 def test_loop_that_is_stopped_during_its_restart_ends() -> None:
+    told = threading.Event()
+
     class Slow(AsyncioLoopTask):
         RESTART = SOON
 
@@ -274,16 +276,12 @@ def test_loop_that_is_stopped_during_its_restart_ends() -> None:
             if self.supervisor.n_restarts():
                 self.service.shutdown()
                 assert self.stop_event.wait(WAIT)
-                self.told.wait(WAIT)
+                told.wait(WAIT)
             return super().new_loop()
 
         def stop(self) -> None:
             super().stop()
-            self.told.set()
-
-        def initTask(self) -> None:  # noqa: N802
-            super().initTask()
-            self.told = threading.Event()
+            told.set()
 
     with running_task(Slow, "--stop-timeout", "10s") as task:
         task.call(task.loop.stop)

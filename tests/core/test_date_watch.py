@@ -47,12 +47,10 @@ def test_waiting_watch_is_not_woken() -> None:
     end = watch_date(int)
     (thread,) = [each for each in threading.enumerate() if each.name == "sparts-date"]
     status = Path(f"/proc/self/task/{thread.native_id}/status")
-    try:
-        while "S (sleeping)" not in status.read_text():
-            os.sched_yield()
-        assert thread.is_alive()
-    finally:
-        end()
+    while "S (sleeping)" not in status.read_text():
+        os.sched_yield()
+    assert thread.is_alive()
+    end()
 
 
 def test_without_kernels_timer_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

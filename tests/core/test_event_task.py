@@ -7,11 +7,11 @@ import threading
 from typing import Any
 
 import pytest
-from sparts.states import TaskState
+from sparts.states import ServiceStatus, TaskState
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import running, running_task, service_of
+from sparts.testing.running import running_task
 from sparts.testing.waiting import WAIT
 
 from tests.core.failing import failing
@@ -254,14 +254,13 @@ def test_task_ends_its_own_schedule() -> None:
             self.end_schedule()
             return "only"
 
-    with running(service_of(Once, Echo)) as service:
-        task = service.requireTask(Once)
+    with running_task(Once) as task:
         assert task.execute_async().result(WAIT) == "only"
         task.threads[0].join(WAIT)
         assert task.state is TaskState.DONE
         task.trigger()
         assert task.execute_async().cancelled()
-        assert service.requireTask(Echo).execute_async().result(WAIT) == 0
+        assert task.service.health.status is ServiceStatus.ALIVE
 
 
 def test_runs_of_several_workers_overlap() -> None:
