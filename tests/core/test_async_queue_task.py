@@ -9,10 +9,10 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
-from sparts.errors import LoopStoppedError, SpartsError
+from sparts.errors import LoopStoppedError
 from sparts.tasks.async_queue import AsyncQueueTask, ExecuteContext
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.running import make_service, running_task, service_of
+from sparts.testing.running import running_task
 from sparts.vtask import RestartPolicy
 
 from tests.core.failing import failing
@@ -97,26 +97,6 @@ def test_endless_work_is_handed_over_and_cancelled() -> None:
     assert sorted(cleaned_up) == [(0, [0, 1, 2]), (1, [0, 1, 2])]
     assert all_cancelled(*futures)
     assert not task.dead
-
-
-def test_start_that_fails_elsewhere_hands_over_early_items() -> None:
-    made: list[AsyncGated] = []
-
-    class Early(AsyncGated):
-        def initTask(self) -> None:  # noqa: N802
-            super().initTask()
-            made.append(self)
-            self.queue.put("early")
-
-    class Failing(AsyncQueueTask):
-        DEPS = (Early,)
-
-        def initTask(self) -> None:  # noqa: N802
-            raise ValueError("no disk")
-
-    with pytest.raises(SpartsError, match="no disk"):
-        make_service(service_of(Failing)).startBG()
-    assert made[0].dropped == ["early"]
 
 
 def test_full_queue_refuses_its_loop() -> None:
