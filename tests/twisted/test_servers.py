@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.http_contract import PatienceContract, get, read_answer, rest
+from tests.http_contract import PatienceContract, get, post, read_answer, rest
 from tests.twisted.test_twisted_task import Echo
 
 
@@ -117,6 +117,17 @@ class TestTwistedWebTask(PatienceContract):
     def memory(self, task: Any) -> Any:
         """Return that of its site."""
         return task.site.bodies
+
+    def test_body_that_keeps_coming_has_more_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sparts.tasks.twisted.site.MIN_BODY_RATE", 0.1)  # ten seconds a byte
+        with (
+            self.serving(read_timeout="200ms") as (_, task),
+            self.client(task, post("/mirror", b"h", size=2)) as client,
+        ):
+            with self.client(task) as other:
+                assert other.recv(1000) == b""  # the limit has passed
+            client.sendall(b"i")
+            assert read_answer(client)[2] == b"hi"
 
     def test_idle_connection_is_closed_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Web, "FIRST_REQUEST_GRACE", WAIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -116,12 +117,15 @@ class Stalled:
 class GracefulChannel(HTTPChannel):
     """A connection that can end after the request that is under way.
 
-    Twisted's one timer of it is that of the client: the whole headers, the body and the next
-    request each have a time of their own, which no single byte makes longer.
+    The whole headers, the body and the next request each have a time of their own, which no single
+    byte makes longer. One timer goes on from request to request: Twisted's own would be made and
+    cancelled for each.
     """
 
     site: GracefulSite
     _served = False
+    _until = _looks_at = inf
+    _timer: Any = None
     _body_until = 0.0
     _stalled: Stalled | None = None
 
@@ -136,8 +140,35 @@ class GracefulChannel(HTTPChannel):
         """Take what the client has sent; called by Twisted."""
         if self in self.site.idle:  # the next request begins
             del self.site.idle[self]
-            self.setTimeout(self.site.read_timeout)  # type: ignore[no-untyped-call]
+            self.setTimeout(self.site.read_timeout)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def setTimeout(self, period: float | None) -> float | None:  # noqa: N802 - Twisted's name
+        """Give the client so many seconds (None: any number); return how many it had."""
+        previous: float | None = self.timeOut
+        self.timeOut = period  # type: ignore[assignment]
+        if period is None:
+            self._until = inf
+            return previous
+        now = self.site.seconds()
+        self._until = now + period
+        if self._until < self._looks_at:
+            # Not later than any next request may need it: then it stays for that.
+            self._look_at(min(self._until, now + (self.site.read_timeout or inf)), now)
+        return previous
+
+    def _look_at(self, when: float, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looks_at = when
+        self._timer = self.site.call_later(when - now, self._look)
+
+    def _look(self) -> None:
+        self._timer, self._looks_at, now = None, inf, self.site.seconds()
+        if self._until <= now:
+            self.timeoutConnection()
+        elif self._until < inf:
+            self._look_at(self._until, now)
 
     def resetTimeout(self) -> None:  # noqa: N802 - Twisted's name
         """Do nothing: who sends a byte now and then gets no more time for it."""
@@ -154,14 +185,14 @@ class GracefulChannel(HTTPChannel):
         if self.site.read_timeout is not None:
             self._body_until += received / MIN_BODY_RATE
             left = max(0.001, self._body_until - self.site.seconds())
-            self.setTimeout(left)  # type: ignore[no-untyped-call]
+            self.setTimeout(left)
 
     def requestDone(self, request: Any) -> None:  # noqa: N802 - Twisted's name
         """Begin to wait for the next request; called by Twisted."""
         if self.persistent:
             self.site.idle[self] = None
             self._savedTimeOut = None
-            self.setTimeout(self.site.idle_timeout)  # type: ignore[no-untyped-call]
+            self.setTimeout(self.site.idle_timeout)
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
     def timeoutConnection(self) -> None:  # noqa: N802 - Twisted's name
@@ -200,6 +231,9 @@ class GracefulChannel(HTTPChannel):
         """Note that the connection has ended; called by Twisted."""
         self.site.idle.pop(self, None)
         self._end_stall()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     # -- its end -----------------------------------------------------------------------------------
