@@ -91,6 +91,12 @@ def wait_for_end(client: socket.socket) -> None:
     assert poller.poll(WAIT * 1000)
 
 
+def check_rest(service: VService) -> None:
+    """Look whether the server waits for no client."""
+    server = service.requireTask(Http).server
+    assert (server._stalled, server._timer) == ({}, None)
+
+
 @pytest.mark.parametrize("path", ["/whole", "/parts", "/events", "/talk"])
 @pytest.mark.parametrize("way", ["tcp", "tls", "unix", "uvloop"])
 def test_client_that_reads_nothing_is_closed_in_time(
@@ -113,9 +119,7 @@ def test_client_that_reads_nothing_is_closed_in_time(
         settle(service)
         assert service.getCounter("Http.timeouts") == 1
         assert service.getCounter("Http.connections") == 0
-        server = service.requireTask(Http).server
-        assert server._stalled == {}
-        assert server._timer is None
+        check_rest(service)
 
 
 def test_unread_answer_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -191,13 +195,20 @@ class Time:
 NO_OTHER_LIMITS = ("--http-idle-timeout", "0", "--http-read-timeout", "0")
 
 
-@pytest.mark.linux  # it says how much of what was sent a client has taken
-@pytest.mark.parametrize("path", ["/whole", "/parts"])
-def test_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
+@contextlib.contextmanager
+def stalled(path: str) -> Iterator[tuple[VService, socket.socket, Time]]:
+    """A client that has begun to read an answer, and takes nothing more."""
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         time = Time(service)
         client.sendall(get(path))
         time.wait_for_stall()
+        yield service, client, time
+
+
+@pytest.mark.linux  # it says how much of what was sent a client has taken
+@pytest.mark.parametrize("path", ["/whole", "/parts"])
+def test_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
+    with stalled(path) as (service, client, time):
         read = b""
         for _ in range(40):
             read += time.read(client)
@@ -211,10 +222,7 @@ def test_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
 
 @pytest.mark.linux  # it says how much of what was sent a client has taken
 def test_what_was_taken_late_is_forgotten() -> None:
-    with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
-        time = Time(service)
-        client.sendall(get("/whole"))
-        time.wait_for_stall()
+    with stalled("/whole") as (service, client, time):
         assert len(read_answer(client)[2]) == LONG
         time.passes(70.0)
         client.sendall(get("/whole"))
@@ -228,10 +236,7 @@ def test_what_was_taken_late_is_forgotten() -> None:
 
 @pytest.mark.linux  # it says how much of what was sent a client has taken
 def test_time_counts_from_when_something_was_taken_last() -> None:
-    with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
-        time = Time(service)
-        client.sendall(get("/whole"))
-        time.wait_for_stall()
+    with stalled("/whole") as (service, client, time):
         time.passes(59.0)
         time.read(client)
         time.passes(2.0)  # seen now
@@ -258,8 +263,7 @@ def test_a_client_that_goes_away_is_forgotten() -> None:
 
         loop_task.call(gone).result(WAIT)
         settle(service)
-        assert server._stalled == {}
-        assert server._timer is None
+        check_rest(service)
         assert service.getCounter("Http.timeouts") == 0
 
 
@@ -268,15 +272,11 @@ def test_client_may_be_slow_where_asked() -> None:
     with running(Service, *argv) as service, connected(service) as client:
         client.sendall(get("/whole"))
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-        server = service.requireTask(Http).server
-        assert server._stalled == {}
-        assert server._timer is None
+        check_rest(service)
 
 
 def test_answer_taken_at_once_costs_no_timer() -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         for _ in range(3):
             assert ask(client)[0] == 200
-        server = service.requireTask(Http).server
-        assert server._stalled == {}
-        assert server._timer is None
+        check_rest(service)

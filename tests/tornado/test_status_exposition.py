@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 from prometheus_client.exposition import generate_latest as as_text
 from prometheus_client.openmetrics.exposition import generate_latest as as_openmetrics
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 from sparts.counters import CallbackCounter, Reading, SampleType, counter, gauge, labelled, samples
 from sparts.tasks.tornado.status import metrics as status_metrics
@@ -23,9 +21,7 @@ from sparts.testing.running import make_service, service_of
 from sparts.vtask import VTask
 
 from tests.tornado.status_clients import client_of, serving
-
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
+from tests.tornado.test_status_metrics import OPENMETRICS, parse
 
 ENCODERS: list[Any] = [as_text, as_openmetrics]
 
@@ -44,11 +40,7 @@ def parsed(collector: Collector) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what a collector gives in both formats; give the families by name."""
     families: Any = Given(list(collector.collect()))
     text, openmetrics = (encode(families).decode() for encode in ENCODERS)
-    read: Any = parse_openmetrics
-    return (
-        {family.name: family for family in parse_text(text)},
-        {family.name: family for family in read(openmetrics)},
-    )
+    return parse(text, ""), parse(openmetrics, OPENMETRICS)
 
 
 def values(families: dict[str, Any], name: str) -> list[tuple[dict[str, str], float]]:
@@ -95,8 +87,7 @@ def test_unparseable_samples_are_left_out_and_counted(kind: str) -> None:
             metric.add(-5)
         answer = client_of(service).ask("/metrics", headers={"Accept": kind})
     assert answer.status == 200
-    read: Any = parse_openmetrics if kind else parse_text
-    families = {family.name: family for family in read(answer.text)}
+    families = parse(answer.text, kind)
     files = {labels["file"]: value for labels, value in values(families, "sparts_by_file_total")}
     assert files == {"caf\\udce9": 2, "plain": 1}
     assert values(families, "sparts_huge") == []

@@ -24,7 +24,7 @@ from sparts.tasks.twisted import TwistedReactorTask
 from sparts.tasks.twisted_command import CommandTask
 from sparts.testing.conformance import check_task
 from sparts.testing.loops import WAIT
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.testing.waiting import log_of
 from sparts.vtask import RestartPolicy
 from twisted.internet.defer import Deferred
@@ -39,10 +39,11 @@ Pieces = queue.SimpleQueue[Any]
 
 
 @contextmanager
-def commands(*argv: str, task: type[CommandTask] = CommandTask) -> Iterator[CommandTask]:
-    """Run a service of a command task, and give that."""
-    with running(service_of(task), *argv) as service:
-        yield service.requireTask(task)
+def commands(*argv: str, **attributes: Any) -> Iterator[CommandTask]:
+    """Run a service of a command task with these attributes, and give that."""
+    task: Any = type("CommandTask", (CommandTask,), attributes) if attributes else CommandTask
+    with running_task(task, *argv) as found:
+        yield found
 
 
 def script(text: str) -> list[str]:
@@ -120,10 +121,7 @@ def test_finished_counts_before_on_exit() -> None:
     ],
 )
 def test_how_it_ends_does_not_matter(command: list[str], ends: Any) -> None:
-    class Quick(CommandTask):
-        LINGER = 0.05
-
-    with commands(task=Quick) as task:
+    with commands(LINGER=0.05) as task:
         told = Told()
         future = task.run(command, **told.callbacks())
         error = told.end()
@@ -254,19 +252,13 @@ def test_characters_and_lines_are_put_together_whatever_pieces() -> None:
 
 
 def test_line_that_is_too_long_comes_in_pieces() -> None:
-    class Short(CommandTask):
-        MAX_LINE = 10
-
-    with commands(task=Short) as task:
+    with commands(MAX_LINE=10) as task:
         told = run(task, ["printf", "0123456789abc\\n0123456789\\nx"])
         assert told.out == [b"0123456789", b"abc", b"0123456789", b"x"]
 
 
 def test_output_without_callback_is_the_futures() -> None:
-    class Keeps(CommandTask):
-        MAX_OUTPUT = 1000
-
-    with commands(task=Keeps) as task, log_of(task.service) as log:
+    with commands(MAX_OUTPUT=1000) as task, log_of(task.service) as log:
         done = task.run(["sh", "-c", "echo out; echo err >&2"], encoding="utf-8").result(WAIT)
         assert (done.stdout, done.stderr, done.args[0]) == ("out\n", "err\n", "sh")
         taken = Told()
@@ -344,10 +336,7 @@ def test_errors_count_for_output_that_is_kept_too() -> None:
 
 
 def test_kept_text_is_cut_between_characters() -> None:
-    class Keeps(CommandTask):
-        MAX_OUTPUT = 3
-
-    with commands(task=Keeps) as task:
+    with commands(MAX_OUTPUT=3) as task:
         done = task.run(["printf", "gr\xfc\xfc\xfcn"], encoding="utf-8", errors="strict")
         assert done.result(WAIT).stdout == "\xfc\xfcn"
 
@@ -546,7 +535,7 @@ def test_after_the_stop_nothing_is_run() -> None:
                 errors.append(error)
             return stopping
 
-    with commands(task=Late) as task:
+    with running_task(Late) as task:
         pass
     with pytest.raises(TaskStoppedError, match="Late runs no more commands"):
         task.run("true")
