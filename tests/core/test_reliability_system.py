@@ -292,8 +292,9 @@ begun = []
 
 
 def test_watchdog_of_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for pid, interval in (("1", None), (str(os.getpid()), 0.02)):
-        monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    ours = str(os.getpid())
+    for usec, pid, interval in (("20000", "1", None), ("20000", ours, 0.02), ("no", ours, None)):
+        monkeypatch.setenv("WATCHDOG_USEC", usec)
         monkeypatch.setenv("WATCHDOG_PID", pid)
         assert systemd.watchdog_interval() == interval
 

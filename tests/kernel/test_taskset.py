@@ -21,6 +21,7 @@ from sparts.references import resolve, resolve_all
 from sparts.taskset import Tasks
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running, service_of
+from sparts.vservice import VService
 from sparts.vtask import SkipTask, VTask
 
 from tests.processes import run_to_end
@@ -270,6 +271,12 @@ def test_requiring_what_is_not_there_names_what_is() -> None:
             service.requireTask("X")
         with pytest.raises(AttributeError, match="has no task 'X'"):
             service.tasks.X  # noqa: B018
+
+
+def test_wrong_task_is_named_with_its_list() -> None:
+    own = type("Own", (VService,), {"TASKS": ["builtins:int"]})
+    with pytest.raises(TaskLoadError, match="is not a task type.* See Own.TASKS"):
+        make_service(own)
 
 
 def test_class_finds_the_instance_of_its_subclass() -> None:
