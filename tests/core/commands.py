@@ -60,6 +60,12 @@ def make_task(
     )
 
 
+def make_mailer(folder: Path, *requires: str, owner: str = "acme-jobs") -> Path:
+    """Write a distribution whose task imports what is missing; its extras are mail and other."""
+    text, extras = "import mail_of_tomorrow.client", ["mail", "other"]
+    return make_task(folder, "Mailer", owner, text=text, requires=[*requires], extras=extras)
+
+
 def make_plugin(folder: Path, owner: str, text: str, group: str = "sparts.plugins") -> Path:
     """Write a distribution with one hook module, whose entry point has the owner's name."""
     module = f"{owner.replace('-', '_')}_module"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sparts.testing.distributions import make_distribution
 
-from tests.core.commands import SCRIPT, Done, make_plugin, make_task, sparts
+from tests.core.commands import SCRIPT, Done, make_mailer, make_plugin, make_task, sparts
 
 HOOKIMPL = "from sparts.hookspecs import hookimpl\n@hookimpl\n"
 
@@ -76,13 +76,7 @@ def test_broken_plugin_is_wrong_and_hides_no_other(tmp_path: Path) -> None:
 
 
 def test_task_without_its_extra_is_not_wrong(tmp_path: Path) -> None:
-    make_task(
-        tmp_path,
-        "Mailer",
-        text="import smtp_of_tomorrow",
-        requires=["smtp-of-tomorrow>=2; extra == 'mail'"],
-        extras=["mail"],
-    )
+    make_mailer(tmp_path, "mail-of-tomorrow>=2; extra == 'mail'")
     make_distribution(
         tmp_path,
         "acme-glib",
@@ -94,7 +88,7 @@ def test_task_without_its_extra_is_not_wrong(tmp_path: Path) -> None:
     finds(
         tmp_path,
         "Task 'Mailer' of acme-jobs 1.0 (acme_jobs_mailer:Mailer) needs acme-jobs[mail]: ",
-        ": No module named 'smtp_of_tomorrow'.",
+        ": No module named 'mail_of_tomorrow'.",
         "pip install 'acme-jobs[mail]'",
         "needs acme-glib[glib]",
         status=0,
@@ -102,14 +96,8 @@ def test_task_without_its_extra_is_not_wrong(tmp_path: Path) -> None:
 
 
 def test_missing_module_that_no_extra_brings_is_wrong(tmp_path: Path) -> None:
-    make_task(
-        tmp_path,
-        "Mailer",
-        text="import acme_other_module",
-        requires=["first-thing; extra == 'one'", "second-thing; extra == 'two'"],
-        extras=["one", "two"],
-    )
-    finds(tmp_path, "No module named 'acme_other_module'")
+    make_mailer(tmp_path, "first-thing; extra == 'mail'", "second-thing; extra == 'other'")
+    finds(tmp_path, "No module named 'mail_of_tomorrow'")
 
 
 def test_conflicts_of_distributions_are_wrong(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sparts.testing.distributions import make_distribution
 
-from tests.core.commands import TASK, make_plugin, make_task, sparts
+from tests.core.commands import TASK, make_mailer, make_plugin, make_task, sparts
 
 HOOK = (
     "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_create(service): pass\n"
@@ -35,14 +35,8 @@ def make_zoo(folder: Path) -> Path:
     make_task(folder, "Greeter")
     make_task(folder, "Boom", "acme-bombs", text="raise RuntimeError('no fuse')")
     make_task(folder, "Quits", "acme-quits", text="raise SystemExit('by itself')")
-    make_task(
-        folder,
-        "Mailer",
-        "acme-mail",
-        text="import smtp_of_tomorrow",
-        requires=["smtp-of-tomorrow>=2; extra == 'mail'", "other-thing; extra == 'other'"],
-        extras=["mail", "other"],
-    )
+    requires = ("mail-of-tomorrow>=2; extra == 'mail'", "other-thing; extra == 'other'")
+    make_mailer(folder, *requires, owner="acme-mail")
     make_task(folder, "Gone", "acme-gone", text=f"raise ImportError('no net', name={NET!r})")
     return folder
 

@@ -13,7 +13,7 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.queue import QueueTask
 from sparts.testing import running_task
 
-from tests.core.commands import SCRIPT, make_task, sparts
+from tests.core.commands import SCRIPT, make_mailer, sparts
 from tests.core.scripts import ended
 
 PLACES = {
@@ -152,17 +152,11 @@ def test_run_with_a_file_suggests_module_and_class(tmp_path: Path) -> None:
     ],
 )
 def test_missing_dependency_or_extra_is_named(requires: str, needed: str, tmp_path: Path) -> None:
-    make_task(
-        tmp_path,
-        "Mailer",
-        text="import mail_of_tomorrow.client",
-        requires=[requires, "curl-of-tomorrow; extra == 'curl'"],
-        extras=["curl", "mail"],
-    )
+    make_mailer(tmp_path, requires, "curl-of-tomorrow; extra == 'other'")
     done = sparts("run", "Mailer", cwd=tmp_path, path=tmp_path)
     assert done.status == 2
     assert f"It needs {needed}" in done.err
-    assert "[curl]" not in done.err
+    assert "[other]" not in done.err
 
 
 SPAWNS = """
