@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import uvloop
 from sparts.tasks.tornado import TornadoIOLoopTask, TornadoTask
 from sparts.testing.loops import WAIT, AsyncioLoopContract
@@ -36,14 +37,11 @@ class Ticker(TornadoTask):
 Service = service_of(Ticker)
 
 
-def test_tornado_task_finds_its_loop() -> None:
-    with running(Service) as service:
-        assert service.requireTask(Ticker).ticked.wait(WAIT)
-
-
-def test_tornado_runs_on_uvloop() -> None:
-    with running(Service, "--ioloop-uvloop") as service:
-        assert isinstance(service.requireTask(TornadoIOLoopTask).loop, uvloop.Loop)
+@pytest.mark.parametrize("argv", [(), ("--ioloop-uvloop",)], ids=["asyncio", "uvloop"])
+def test_tornado_task_finds_its_loop(argv: tuple[str, ...]) -> None:
+    with running(Service, *argv) as service:
+        loop = service.requireTask(TornadoIOLoopTask).loop
+        assert isinstance(loop, uvloop.Loop) is bool(argv)
         assert service.requireTask(Ticker).ticked.wait(WAIT)
 
 
