@@ -76,7 +76,7 @@ def test_views_show_state_tasks_options_log_and_graph(
                 assert page.locator(f"[data-task={task.name}] .badge").inner_text() == "ALIVE"
             assert page.locator("#exported-list").inner_text() == "build\n<b>abc</b>"
             go(page, "graph")
-            drawing = page.get_by_role("img", name="7 tasks")
+            drawing = page.get_by_role("img", name="Tasks: 7")
             assert "Mailer" in (drawing.text_content() or "")
             assert page.locator(".graph path[marker-end]").count() == 3
             go(page, "options")
