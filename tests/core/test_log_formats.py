@@ -78,16 +78,20 @@ def test_json_fields_of_a_record(record: dict[str, Any], expected: dict[str, Any
     assert fields | expected == fields
 
 
-def test_two_services_with_json_are_distinguished(stderr: FakeStderr) -> None:
-    first, second = logs.configure("One", format="json"), logs.configure("Two", format="json")
-    for name in ("One.A", "Two.B"):
-        logging.getLogger(name).info("x")
-    logging.getLogger("library").warning("whose?")
-    second.close()
-    logging.getLogger("library").warning("of the one that is left")
-    first.close()
+@pytest.mark.parametrize("left", ["One", "Two"])
+def test_two_services_write_each_line_once_as_theirs(stderr: FakeStderr, left: str) -> None:
+    setups = {name: logs.configure(name, format="json") for name in ("One", "Two")}
+    for name in ("One.A", "Two.B", "library"):
+        logging.getLogger(name).warning("x")
+    last = setups.pop(left)
+    for setup in setups.values():
+        setup.close()
+    for name in ("library", f"{left}.C"):
+        logging.getLogger(name).warning("of the one that is left")
+    last.close()
+    assert logging.getLogger().handlers == []
     found = [(line.get("service"), line.get("task")) for line in json_lines(stderr)]
-    assert found == [("One", "A"), ("Two", "B"), (None, None), ("One", None)]
+    assert found == [("One", "A"), ("Two", "B"), (None, None), (left, None), (left, "C")]
 
 
 class Odd:

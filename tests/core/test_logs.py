@@ -134,17 +134,6 @@ def test_requested_log_file_replaces_the_applications_stream(
     assert set(root.handlers) == {theirs, others, kept}
 
 
-def test_two_services_in_process_write_each_line_once(stderr: FakeStderr) -> None:
-    first, second = logs.configure("One"), logs.configure("Two")
-    logging.getLogger("One").info("1")
-    logging.getLogger("Two").info("2")
-    first.close()
-    logging.getLogger("Two").info("3")
-    second.close()
-    assert stderr.getvalue() == "INFO:One:1\nINFO:Two:2\nINFO:Two:3\n"
-    assert logging.getLogger().handlers == []
-
-
 def test_stderr_that_was_replaced_is_one_written_to(
     stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
