@@ -22,7 +22,9 @@ def find_projects() -> list[Path]:
 
 def build(project: Path, folder: Path) -> None:
     """Build the sdist of `project` into `folder`, and the wheel from it; or CalledProcessError."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
+    uv = str(Path(sys.executable).with_name("uv"))
+    command = [uv, "build", "--offline", "--no-build-isolation", "--python", sys.executable]
+    command += ["--no-create-gitignore", "--out-dir", str(folder)]
     # hatchling's own default, said aloud so that the caller's environment changes nothing.
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1580601600"}
     done = subprocess.run(
