@@ -136,10 +136,10 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-def resident() -> int:
-    """Return the memory of this process, in KiB."""
+def resident(pid: int | str = "self", which: str = "VmRSS") -> int:
+    """Return the memory of a process, by default this one, in KiB; VmHWM: the most it ever had."""
     gc.collect()
-    found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
+    found = re.search(rf"{which}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1])
 

@@ -39,47 +39,6 @@ from tests.rpc.conftest import HERE, Web, here, url_of
 from tests.rpc.geo import Geo, Point
 
 TYPED = """
-from sparts.rpc import RPCClientTask, connect, connect_async
-from tests.rpc.geo import Geo, Point
-
-with connect("http://localhost", Geo) as geo:
-    reveal_type(geo.distance)
-    geo.distance(Point(0.0, 0.0), "b")
-    geo.distanse
-
-class GeoClient(RPCClientTask[Geo]):
-    INTERFACE = Geo
-
-def use(client: GeoClient) -> None:
-    reveal_type(client.proxy.half(2))
-
-async def main() -> None:
-    async with connect_async("http://localhost", Geo) as geo:
-        reveal_type(await geo.call(Geo.distance, Point(0.0, 0.0), Point(0.0, 0.0)))
-        reveal_type(await geo.call(Geo.route, None))
-        reveal_type(geo.call(Geo.walk, 2))
-        reveal_type(geo.call(Geo.tick))
-"""
-
-
-def test_checkers_see_the_methods_of_the_class(tmp_path: Path) -> None:
-    script = tmp_path / "typed.py"
-    script.write_text(TYPED)
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(script)]
-    found = captured(command, cwd=root).stdout
-    signature = "def (a: tests.rpc.geo.Point, b: tests.rpc.geo.Point, scale: float ="
-    assert f'Revealed type is "{signature}' in found.replace("builtins.", ""), found
-    assert 'Argument 2 to "distance" of "Geo" has incompatible type "str"' in found
-    assert '"Geo" has no attribute "distanse"' in found
-    assert 'Revealed type is "int"' in found.replace("builtins.", "")
-    assert 'Revealed type is "float"' in found.replace("builtins.", "")
-    for shown in ("Route | None", "AsyncIterator[tests.rpc.geo.Point]", "AsyncIterator[int]"):
-        assert shown in found.replace("builtins.", "")
-    assert "Found 2 errors" in found
-
-
-SAME_TYPES = """
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 from sparts.rpc import RPCClientTask, connect, connect_async
@@ -94,7 +53,8 @@ async def calls(client: GeoClient) -> None:
         assert_type(geo.walk(2), Iterator[Point])
         assert_type(geo.tick(), AsyncIterator[int])
         assert_type(await geo.route(None), Route | None)
-        geo.half("x")
+        geo.distance(Point(0.0, 0.0), "b")
+        geo.distanse
     async with connect_async("http://localhost", Geo) as waiting:
         assert_type(await waiting.call(Geo.half, 2), int)
         assert_type(await waiting.call(Geo.route, None), Route | None)
@@ -105,17 +65,30 @@ async def calls(client: GeoClient) -> None:
 """
 
 
-@pytest.mark.one_python
-def test_pyright_sees_the_same_types(tmp_path: Path) -> None:
-    (tmp_path / "typed.py").write_text(SAME_TYPES)
+@pytest.fixture
+def typed(tmp_path: Path) -> Path:
+    """Write a script that has two mistakes; return its folder."""
+    (tmp_path / "typed.py").write_text(TYPED)
     (tmp_path / "tests").symlink_to(Path(__file__).parents[1])
+    return tmp_path
+
+
+def test_mypy_sees_the_methods_of_the_class(typed: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(typed)]
+    found = captured([*command, str(typed / "typed.py")], cwd=Path(__file__).parents[2]).stdout
+    assert 'Argument 2 to "distance" of "Geo" has incompatible type "str"' in found, found
+    assert '"Geo" has no attribute "distanse"' in found
+    assert "Found 2 errors" in found
+
+
+@pytest.mark.one_python
+def test_pyright_sees_the_same_types(typed: Path) -> None:
     checker = Path(sys.executable).with_name("basedpyright")
     command = [str(checker), "--outputjson", "--pythonpath", sys.executable, "typed.py"]
-    done = captured(command, cwd=tmp_path)
-    found = json.loads(done.stdout)["generalDiagnostics"]
-    errors = [each["message"] for each in found if each["severity"] == "error"]
-    assert len(errors) == 1
-    assert 'parameter "n" of type "int" in function "half"' in errors[0]
+    found = json.loads(captured(command, cwd=typed).stdout)["generalDiagnostics"]
+    wrong, unknown = [each["message"] for each in found if each["severity"] == "error"]
+    assert 'parameter "b" of type "Point" in function "distance"' in wrong
+    assert "distanse" in unknown
 
 
 class Flaky:

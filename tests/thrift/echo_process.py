@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import sys
 from pathlib import Path
 
-from tests.processes import ServiceProcess
+from tests.processes import ServiceProcess, resident
 from tests.thrift.echo import HERE
 
 
@@ -26,5 +25,4 @@ class EchoProcess(ServiceProcess):
 
     def memory(self, which: str = "VmRSS") -> int:
         """Give the resident memory of the process in MiB; VmHWM: the most that it ever had."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"{which}:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
+        return resident(self.process.pid, which) // 1024

@@ -387,21 +387,6 @@ def test_frame_is_shorter_than_http_would_suggest() -> None:
         pass
 
 
-def test_clients_are_accepted_while_all_threads_are_busy(serve: Any) -> None:
-    service = serve(EchoHandler, "--thrift-threads", "2")
-    handler = service.requireTask(EchoHandler)
-    for _ in range(3):  # so that threads have rested in between
-        handler.go_on.clear()
-        with connect(service) as one, connect(service) as two, connect(service) as third:
-            for connection in (one, two):
-                connection.sendall(request(lambda client: client.send_slowly("<a>")))
-                assert handler.entered.acquire(timeout=30)
-            third.sendall(b"\0\0\0\0")
-            assert third.recv(1) == b""
-            handler.go_on.set()
-            assert texts(one, 1) == texts(two, 1) == ["a"]
-
-
 # -- its end ---------------------------------------------------------------------------------------
 
 
