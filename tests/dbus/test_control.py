@@ -133,36 +133,30 @@ def test_own_user_may_change_on_the_system_bus(bus: Daemon, public_folder: Path)
             process.read_until(rf"setOption was asked for by :1\.\d+, user {SELF}$")
 
 
+BECOMING = ("setpriv", "--securebits=+no_setuid_fixup")
+"""With the right to read on, since Python may lie in a closed folder."""
+
+
 @pytest.mark.needs_root
-def test_root_may_change_beside_the_own_user(bus: Daemon, public_folder: Path) -> None:
-    with station(bus, public_folder, uid=NOBODY):
+@pytest.mark.parametrize(
+    ("runs_as", "argv", "prefix", "may_not", "may"),
+    [
+        (NOBODY, (), None, DAEMON, ROOT),
+        (NOBODY, ("--user", "nobody"), BECOMING, DAEMON, NOBODY),
+        (ROOT, (), None, NOBODY, ROOT),
+    ],
+    ids=["root beside the own user", "the user it became", "root alone"],
+)
+def test_root_and_own_user_alone_may_change(
+    bus: Daemon, public_folder: Path, runs_as: int, argv: Any, prefix: Any, may_not: int, may: int
+) -> None:
+    with station(bus, public_folder, *argv, uid=runs_as, prefix=prefix):
         for tool in ("busctl", "dbus-send"):  # busctl has words of its own for it
-            assert "access denied" in spaced(set_volume(bus, DAEMON, 5, tool))
-        assert denied(DAEMON, NOBODY) in set_volume(bus, DAEMON, 5)
-        assert volume_of(bus, DAEMON) == 3
-        set_volume(bus, ROOT, 6)
-        assert volume_of(bus, DAEMON) == 6
-
-
-@pytest.mark.needs_root
-def test_own_user_is_the_one_it_became(bus: Daemon, public_folder: Path) -> None:
-    """By ``--user``; with the right to read on, since Python may lie in a closed folder."""
-    prefix = ("setpriv", "--securebits=+no_setuid_fixup")
-    argv = ("--user", "nobody")
-    with station(bus, public_folder, *argv, uid=NOBODY, prefix=prefix):
-        assert denied(DAEMON, NOBODY) in set_volume(bus, DAEMON, 5)
-        assert volume_of(bus, DAEMON) == 3
-        set_volume(bus, NOBODY, 6)
-        assert volume_of(bus, DAEMON) == 6
-
-
-@pytest.mark.needs_root
-def test_only_root_may_change_on_the_system_bus(bus: Daemon, public_folder: Path) -> None:
-    with station(bus, public_folder, uid=ROOT):
-        assert denied(NOBODY, ROOT) in set_volume(bus, NOBODY, 5)
-        assert volume_of(bus, NOBODY) == 3
-        set_volume(bus, ROOT, 6)
-        assert volume_of(bus, NOBODY) == 6
+            assert "access denied" in spaced(set_volume(bus, may_not, 5, tool))
+        assert denied(may_not, runs_as) in set_volume(bus, may_not, 5)
+        assert volume_of(bus, may_not) == 3
+        set_volume(bus, may, 6)
+        assert volume_of(bus, may_not) == 6
 
 
 @pytest.mark.needs_root

@@ -33,7 +33,7 @@ from sparts.testing.running import running_task
 from sparts.testing.waiting import log_of
 
 from tests.dbus.daemons import Daemon, Monitor
-from tests.dbus.services import make_service, running, service_of
+from tests.dbus.services import Greeter, make_service, running, service_of
 
 pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
 
@@ -523,12 +523,9 @@ def test_unpassable_descriptors_are_an_error(session_bus: Daemon, lab: Lab) -> N
 
 
 def test_service_passes_descriptors_only_on_demand(session_bus: Daemon) -> None:
-    from tests.dbus.services import Greeter
-
-    with running(service_of(Greeter), *session_bus.argv) as service:
-        assert service.requireTask("Greeter").bus.passes_fds is False
-    with running(Service, *session_bus.argv) as service:
-        assert service.requireTask("Lab").bus.passes_fds is True
+    for kind, passes in ((Greeter, False), (Lab, True)):
+        with running_task(kind, *session_bus.argv) as task:
+            assert task.bus.passes_fds is passes  # type: ignore[union-attr]
 
 
 # -- properties and signals ------------------------------------------------------------------------
@@ -671,34 +668,26 @@ def test_plain_methods_are_limited_by_the_option(session_bus: Daemon) -> None:
     with pytest.raises(UsageError, match="--dbus-threads must be 1 or more"):
         make_service(Service, *session_bus.argv, "--dbus-threads", "0").startBG()
 
-    class Counting(Lab):
+    class Waiting(Lab):
         def initTask(self) -> None:
             super().initTask()
-            self.running_now, self.most = 0, 0
-            self.full, self.release = threading.Event(), threading.Event()
-            self.lock = threading.Lock()
+            self.entered, self.release = threading.Semaphore(0), threading.Event()
 
         @dbus_method
         def Wait(self) -> None:
-            with self.lock:
-                self.running_now += 1
-                self.most = max(self.most, self.running_now)
-                if self.running_now == 2:
-                    self.full.set()
+            self.entered.release()
             self.release.wait(30)
-            with self.lock:
-                self.running_now -= 1
 
-    with running(service_of(Counting), *session_bus.argv, "--dbus-threads", "2") as service:
-        task = service.requireTask(Counting)
+    with running_task(Waiting, *session_bus.argv, "--dbus-threads", "2") as task:
         proxy = task.proxy(NAME, PATH, NAME)
         futures = [proxy.submit("Wait") for _ in range(6)]
-        assert task.full.wait(30)
+        for _ in range(2):
+            assert task.entered.acquire(timeout=30)
         assert proxy.Divide(7, 2) == (3, 1)  # in the loop, where all of them have come by then
+        assert not task.entered.acquire(blocking=False)
         task.release.set()
         for future in futures:
             future.result(30)
-        assert task.most == 2
 
 
 def test_system_exit_in_method_ends_service_in_order(session_bus: Daemon) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -66,16 +66,11 @@ def false_bus(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[
     connections: list[socket.socket] = []
 
     def accept() -> None:
-        while True:
-            try:
-                connection = listener.accept()[0]
-            except OSError:
-                return
-            connections.append(connection)
-            try:
-                serve(connection)
-            except OSError:
-                continue
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connections.append(listener.accept()[0])
+                with suppress(OSError):
+                    serve(connections[-1])
 
     thread = threading.Thread(target=accept)
     thread.start()
@@ -171,19 +166,17 @@ def test_service_stops_while_its_bus_hangs(tmp_path: Path, monkeypatch: pytest.M
 
     with false_bus(tmp_path, serve) as address:
         service = make_service(Service, "--dbus-address", address, "--stop-timeout", "20s")
-        starter = threading.Thread(target=lambda: suppressed(service.startBG))
+
+        def start() -> None:
+            with suppress(SpartsError):
+                service.startBG()
+
+        starter = threading.Thread(target=start)
         starter.start()
         assert connecting.wait(30)
         service.shutdown()
         assert service.join(8)  # sooner than the connecting would take
         starter.join(30)
-
-
-def suppressed(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except SpartsError:
-        return
 
 
 # -- messages --------------------------------------------------------------------------------------
@@ -200,12 +193,10 @@ def test_garbage_from_client_of_bus_harms_nobody(session_bus: Daemon) -> None:
         for data in (b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n" + os.urandom(4096), os.urandom(4096)):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(session_bus.socket))
-                try:
+                with suppress(OSError):
                     client.sendall(data)
                     while client.recv(4096):
                         pass
-                except OSError:
-                    continue
         assert greet(session_bus) == "('Hello, you',)"
         assert service.health.status is ServiceStatus.ALIVE
 

@@ -269,10 +269,11 @@ def test_a_compiler_that_is_none_is_told(folder: Path) -> None:
     with pytest.raises(CompileError, match="No program '/no/thrift' was found"):
         CompileContext(compiler="/no/thrift").importThrift(folder / "main.thrift")
     silent = folder / "silent"
-    silent.write_text("#!/bin/sh\nexit 3\n")
-    silent.chmod(0o755)
-    with pytest.raises(CompileError, match="silent ended with status 3, and said nothing"):
-        CompileContext(compiler=str(silent)).importThrift(folder / "main.thrift")
-    silent.write_text("no program\n")
-    with pytest.raises(CompileError, match="cannot be run"):
-        CompileContext(compiler=str(silent)).importThrift(folder / "main.thrift")
+    silent.touch(0o755)
+    for text, why in (
+        ("#!/bin/sh\nexit 3\n", "silent ended with status 3, and said nothing"),
+        ("no program\n", "cannot be run"),
+    ):
+        silent.write_text(text)
+        with pytest.raises(CompileError, match=why):
+            CompileContext(compiler=str(silent)).importThrift(folder / "main.thrift")

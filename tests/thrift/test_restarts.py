@@ -116,9 +116,7 @@ def test_no_call_fails_under_restarts_and_reloads() -> None:
             tell(port)
             process.wait_for_line("All tasks started", number + 1)
         load.wait_for_more()
-        load.ended.set()
-        for thread in load.threads:
-            thread.join(30)
+        load.__exit__()
         assert load.failures == []
         assert process.stop() == 0
 
