@@ -12,6 +12,7 @@ import pytest
 from amqp import serialization
 from sparts.errors import StartError, UsageError
 from sparts.tasks.amqp.dead import _all_of, main
+from sparts.tasks.amqp.errors import RemoteError, TooLargeError
 from sparts.tasks.amqp.queue import ExecuteContext
 
 from tests.amqp.rabbit import Rabbit
@@ -194,6 +195,28 @@ def test_full_dead_queue_slows_items_down(broker: Rabbit, queue_name: str) -> No
         for _ in range(4):
             publish(broker, queue_name, b'"bad"')
         until(lambda: task.queue.consumer.delays, "an item that is put off")
+
+
+class Verbose(Echo):
+    def execute(self, item: Any, context: ExecuteContext) -> Any:
+        return item if len(item) < 10 else item * 10_000
+
+
+def test_too_large_messages_do_not_end_the_connection(broker: Rabbit, queue_name: str) -> None:
+    allow = "application:set_env(rabbit, max_message_size, {})."
+    broker.evaluate(allow.format(65536))
+    try:
+        with working(Verbose, broker.url, queue_name) as task:
+            futures = [task.submit(item) for item in ("before", "much too long", "after")]
+            assert futures[0].result(SOON) == "before"
+            with pytest.raises(RemoteError, match="TooLargeError: .* 65536 bytes"):
+                futures[1].result(SOON)
+            assert futures[2].result(SOON) == "after"
+            with pytest.raises(TooLargeError):
+                task.queue.put("x" * 100_000, timeout=SOON)
+            assert task.queue.link.n_losses == 0
+    finally:
+        broker.evaluate(allow.format(128 * 1024 * 1024))
 
 
 def publish(rabbit: Rabbit, queue: str, body: bytes, **properties: Any) -> None:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sparts.context import ExecuteContext
 from sparts.errors import describe
 from sparts.tasks.amqp import messages
-from sparts.tasks.amqp.errors import BrokenError, RejectedError, RemoteError, UnroutableError
+from sparts.tasks.amqp.errors import (
+    BrokenError,
+    RejectedError,
+    RemoteError,
+    TooLargeError,
+    UnroutableError,
+)
 from sparts.tasks.amqp.publishing import Publish, Publisher
 from sparts.tasks.amqp.topology import LONGEST_WAIT
 
@@ -251,6 +257,10 @@ class Consumer(Publisher):
                 self._requeue(context)
                 if isinstance(error, UnroutableError):
                     self.link.post(lambda: self.link.reopen(self))
+                return
+            if isinstance(error, TooLargeError):  # the outcome: who waits gets this instead
+                said = messages.outcome_message(self.codec, context.message, None, error)
+                self.publish(self._publish(exchange, key, said, context))
                 return
             context.left -= 1
             if not context.left and context.key in self._held:

@@ -37,3 +37,7 @@ class UnroutableError(Exception):
 
 class BrokenError(ConnectionError):
     """The connection to the broker is lost, or could not be made."""
+
+
+class TooLargeError(ValueError):
+    """The broker takes no message as large as this one: see its ``max_message_size``."""

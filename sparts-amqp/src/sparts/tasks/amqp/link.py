@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import threading
 from collections import deque
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0
 _FINAL = (amqp.PreconditionFailed, amqp.AccessRefused)
 _TIMED_OUT = "delivery acknowledgement"
+_TOO_LARGE = re.compile(r"message size \d+ is larger than .*size (\d+)")
 
 
 class Client(Protocol):
@@ -66,6 +68,8 @@ class Link:
         self.connected: bool = False
         self.blocked: bool = False
         """Whether the broker takes no messages at present, because memory or disk run out."""
+        self.max_bytes: float = inf
+        """How large a message may be, once the broker has refused one."""
         self.failure: BaseException | None = None
         """Why the last attempt to connect failed."""
         self.tried: threading.Event = threading.Event()
@@ -178,6 +182,7 @@ class Link:
                 while self._turn():
                     pass
             except Exception as error:
+                self._learn_limit(f"{error}")
                 self._report(address, error, attempt)
             finally:
                 self._lost()
@@ -307,7 +312,13 @@ class Link:
             with contextlib.suppress(amqp.AMQPError):
                 channel.close()
 
+    def _learn_limit(self, text: str) -> None:
+        """Note how large a message may be, if the broker says so."""
+        if found := _TOO_LARGE.search(text):
+            self.max_bytes = int(found[1])
+
     def _channel_failed(self, channel: Any, error: Exception) -> None:
+        self._learn_limit(f"{error}")
         for client, its in list(self._clients.items()):
             if its is channel:
                 text = f"{getattr(error, 'reply_text', error)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.calls import ClientCall, client_wrapper
 from sparts.errors import describe
-from sparts.tasks.amqp.errors import BrokenError, RejectedError, UnroutableError
+from sparts.tasks.amqp.errors import BrokenError, RejectedError, TooLargeError, UnroutableError
 
 import amqp
 from amqp import spec
@@ -213,6 +213,9 @@ class Publisher:
                 if one.cancelled:
                     continue
                 one.sent = True
+            if len(one.message.body) > self.link.max_bytes:
+                one.ended(TooLargeError(f"The broker takes {self.link.max_bytes} bytes at most."))
+                continue
             try:
                 to = (0, one.exchange, one.key, True, False)
                 send(spec.Basic.Publish, "Bssbb", to, one.message)
