@@ -185,14 +185,20 @@ class Consumer(Publisher):
     def start(self) -> None:
         """Have items delivered."""
         self.consuming = bool(self.prefetch)
-        if self.channel is not None and self.consuming:
-            self._consume(self.channel)
+        if (channel := self._live) is not None and self.consuming:
+            self._consume(channel)
 
     def stop(self) -> None:
         """Have no more items delivered."""
         self.consuming = False
-        if self.channel is not None and self._consumer_tag is not None:
-            self.channel.basic_cancel(self._consumer_tag, nowait=True)  # it may be blocked
+        if (channel := self._live) is not None and self._consumer_tag is not None:
+            channel.basic_cancel(self._consumer_tag, nowait=True)  # it may be blocked
+
+    @property
+    def _live(self) -> Channel | None:
+        """The channel, unless the broker has just closed it."""
+        channel = self.channel
+        return None if channel is None or channel.connection is None else channel
 
     def _delivered(self, message: amqp.Message) -> None:
         number = message.properties.get("message_id") or ""
@@ -318,11 +324,11 @@ class Consumer(Publisher):
     def _put_off(self, context: Delivery, message: amqp.Message, milliseconds: int) -> None:
         milliseconds = min(milliseconds, LONGEST_WAIT)
         name = self.layout.delay_name(milliseconds)
-        if context.tag is None or self.channel is None:
+        if context.tag is None or (channel := self._live) is None:
             self._held.pop(context.key, None)
             return
         if name not in self._delays:
-            self.layout.declare_delay(self.channel, name)
+            self.layout.declare_delay(channel, name)
             self._delays.add(name)
         message.properties["expiration"] = str(milliseconds)
 
@@ -359,8 +365,8 @@ class Consumer(Publisher):
             self._acknowledge(context)
 
     def _acknowledge(self, context: Delivery) -> None:
-        if self.channel is not None and context.tag is not None:
-            self.channel.basic_ack(context.tag)
+        if (channel := self._live) is not None and context.tag is not None:
+            channel.basic_ack(context.tag)
         self._held.pop(context.key, None)
         self._done[context.key] = None
         self._done_order.append(context.key)
@@ -369,8 +375,8 @@ class Consumer(Publisher):
 
     def _requeue(self, context: Delivery) -> None:
         self._held.pop(context.key, None)
-        if self.channel is not None and context.tag is not None:
-            self.channel.basic_reject(context.tag, requeue=True)
+        if (channel := self._live) is not None and context.tag is not None:
+            channel.basic_reject(context.tag, requeue=True)
             context.tag = None
 
     # -- to see ------------------------------------------------------------------------------------

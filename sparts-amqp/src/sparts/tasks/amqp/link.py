@@ -207,9 +207,9 @@ class Link:
         wire = self.wire
         assert wire is not None  # noqa: S101 - only called while there is one
         self._news = False
-        self._do_calls()
-        while wire.failed:
+        while wire.failed:  # first: the calls would use a channel that is closed
             self._channel_failed(*wire.failed.popleft())
+        self._do_calls()
         busy = False
         for client, channel in list(self._clients.items()):
             if channel is not None:

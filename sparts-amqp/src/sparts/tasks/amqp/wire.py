@@ -195,6 +195,7 @@ class Wire(_Connection):
         self.answer_timeout = ANSWER_TIMEOUT
         self.answer_by: float = inf
         self._wake = wake
+        self._newest = 0
         self._inbox = bytearray()
         self._alone, self._both = select.poll(), select.poll()
         self._both.register(wake, select.POLLIN)
@@ -219,7 +220,11 @@ class Wire(_Connection):
 
     def new_channel(self) -> Channel:
         """Open a channel on which the broker confirms what it has taken."""
-        channel = Channel(self, None, auto_decode=False)
+        number = self._newest % self.channel_max + 1
+        while number in self.channels:
+            number = number % self.channel_max + 1
+        self._newest = number  # a new one each time: of the last, deliveries may still come
+        channel = Channel(self, number, auto_decode=False)
         channel.open()
         channel.confirm_select()
         return channel
@@ -326,6 +331,8 @@ class Wire(_Connection):
             del inbox[: end + 1]
             found = True
             channel = self.channels.get(number)
+            if channel is None:  # it was sent before the broker knew that the channel is closed
+                continue
             try:
                 try:
                     self.on_inbound_frame((kind, number, payload))
@@ -334,7 +341,7 @@ class Wire(_Connection):
                         raise
                     self.on_inbound_frame((kind, number, payload[:12] + _UNREADABLE))
             except ChannelError as error:
-                if not number or channel is None or channel._pending:  # somebody waits for it
+                if not number or channel._pending:  # somebody waits for it
                     raise
                 self.failed.append((channel, error))
         return found
