@@ -36,12 +36,6 @@ def test_help_of_every_command_fits_80_columns(name: str, tmp_path: Path) -> Non
     assert max(map(len, done.out.splitlines())) <= 80
 
 
-def test_version_is_that_of_the_core(tmp_path: Path) -> None:
-    from importlib.metadata import version
-
-    assert sparts("--version", cwd=tmp_path).out == f"sparts-core {version('sparts-core')}\n"
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
