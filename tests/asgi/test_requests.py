@@ -220,6 +220,15 @@ def test_background_work_ends_before_the_service(serve: Any) -> None:
     assert task.board.after.is_set()
 
 
+def test_background_work_is_cut_off_in_time(serve: Any) -> None:
+    served = serve()
+    assert served.get("/background") == (200, b"later")
+    served.task.seconds_to_stop = lambda: 0.0
+    with log_of(served.service) as log:
+        served.service.shutdown()
+        log.wait_for_line("WARNING:.*Requests cut off, which took too long: 1")
+
+
 def test_lifespan_is_told_of_start_and_stop(serve: Any) -> None:
     served = serve()
     board = served.board
