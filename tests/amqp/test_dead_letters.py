@@ -11,12 +11,13 @@ import amqp
 import pytest
 from amqp import serialization
 from sparts.errors import StartError, UsageError
+from sparts.tasks.amqp.consumer import Delivery
 from sparts.tasks.amqp.dead import _all_of, main
 from sparts.tasks.amqp.errors import RemoteError, TooLargeError
 from sparts.tasks.amqp.queue import ExecuteContext
 
 from tests.amqp.rabbit import Rabbit
-from tests.amqp.tasks import SOON, Echo, until, working
+from tests.amqp.tasks import SOON, Echo, Gated, until, working
 
 
 class Picky(Echo):
@@ -217,6 +218,34 @@ def test_too_large_messages_do_not_end_the_connection(broker: Rabbit, queue_name
             assert task.queue.link.n_losses == 0
     finally:
         broker.evaluate(allow.format(128 * 1024 * 1024))
+
+
+class Waiting(Gated):
+    PREFETCH = 5
+
+
+def test_messages_of_one_id_are_all_done(broker: Rabbit, queue_name: str) -> None:
+    with working(Waiting, broker.url, queue_name) as task:
+        consumer, link = task.queue.consumer, task.queue.link
+        task.gate.set()
+        publish(broker, queue_name, b'"first"', message_id="1")
+        until(lambda: task.n_completed() == 1 and not consumer.holds, "the first")
+        task.gate.clear()
+        publish(broker, queue_name, b'"busy"', message_id="2")
+        publish(broker, queue_name, b'"second"', message_id="1")
+        until(lambda: consumer.holds == 2, "the others")
+        link.post(lambda: link.reopen(consumer))  # so that the second is delivered again
+        link.post(task.gate.set)
+        assert [task.seen.get(timeout=SOON)[0] for _ in range(3)] == ["first", "busy", "second"]
+
+
+def test_wrappers_see_headers_that_are_text() -> None:
+    headers = {"Authorization": "x", "n": 5, b"\xff": "y", "x-sparts-topic": "forged"}
+    message = amqp.Message(b"1", application_headers=headers)
+    message.delivery_info = {"exchange": "events", "routing_key": "order.paid"}
+    delivery = Delivery(message, 1, 1)
+    assert delivery.text_headers == {"authorization": "x", "x-sparts-topic": "forged"}
+    assert delivery.topic == "order.paid"
 
 
 def publish(rabbit: Rabbit, queue: str, body: bytes, **properties: Any) -> None:
