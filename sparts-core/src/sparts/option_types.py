@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -231,7 +230,7 @@ def convert(kind: Any, raw: object) -> Any:
         raise
     except Exception as exc:  # a type is anybody's function: whatever it raises, the value is wrong
         known = kind in (int, float)
-        if isinstance(exc, ArgumentTypeError) or (text_of(exc) and not known):
+        if text_of(exc) and not known:
             raise Expected(f"{expectation(kind)} ({text_of(exc)})") from exc
         raise Expected(expectation(kind) + ("" if known else f" ({type(exc).__name__})")) from exc
 

@@ -119,6 +119,12 @@ def warn_of_overwritten(owner: Any, warned: set[tuple[Any, str]]) -> None:
             ours(owner).logger.warning(text, type(owner).__name__, name, hint)
 
 
+def overrides(cls: type, name: str) -> bool:
+    """Return whether a class has something else than ours under a name of ours."""
+    holder = next(base for base in cls.__mro__ if name in vars(base))
+    return holder.__module__ not in OURS
+
+
 @functools.cache
 def public_names(cls: Any) -> list[str]:
     """Return the public names that a service or task class has from sparts."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ from sparts.standard_streams import errors_shown, open_closed_streams
 from sparts.system import is_imported_by_a_child, nothing_collected
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
     from typing import Self
 
@@ -192,7 +192,9 @@ class VService(EstablishedService):
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return an empty parser for the command line; override it to bring your own."""
-        return argparse.ArgumentParser(
+        from argparse import ArgumentParser  # few starts need it: see `options.plain`
+
+        return ArgumentParser(
             description=cls.__doc__ if "__doc__" in vars(cls) else None,
             formatter_class=options.HelpFormatter,
             allow_abbrev=False,
@@ -221,7 +223,7 @@ class VService(EstablishedService):
         with errors_shown(os.path.basename(sys.argv[0])):
             entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
             with nothing_collected():
-                ns = options.parse_options(cls._buildArgumentParser())
+                ns = command_line.parse(cls, None)
             ended = cls._run(ns, name, guard=True)
             if isinstance(ended, int):
                 sys.exit(ended)
@@ -241,7 +243,7 @@ class VService(EstablishedService):
             UsageError: a task, a plugin, an argument or another source of options is wrong.
             SystemExit: after ``-h`` and ``--help-all``.
         """
-        service = cls(options.parse_options(cls._buildArgumentParser(), argv))
+        service = cls(command_line.parse(cls, argv))
         if name:
             service.name = name
         return service

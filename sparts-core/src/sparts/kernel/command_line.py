@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts import options, plugins, references
+from sparts.shown import overrides
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from sparts.dispatch import Hooks
     from sparts.protocols import Task
@@ -20,21 +22,44 @@ def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
         UsageError: a task cannot be resolved, or options contradict each other.
     """
     parser: argparse.ArgumentParser = cls._makeArgumentParser()
+    owners, tasks, found = _find_options(cls, hooks)
+    options.add_options(parser, cls, owners)
+    options.add_own_arguments(parser, [cls, *tasks])
+    options.use_plugins(parser, found)
+    return parser
+
+
+def parse(cls: Any, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a service by its command line, with a parser only if it takes one.
+
+    Raises:
+        UsageError: a task, a plugin, an argument or another source of options is wrong.
+        SystemExit: after ``-h`` and the like.
+    """
+    if not any(overrides(cls, name) for name in ("_makeArgumentParser", "_buildArgumentParser")):
+        owners, tasks, found = _find_options(cls, plugins.load_hooks(tolerant=True))
+        if not any(overrides(each, "_addArguments") for each in (cls, *tasks)):
+            ns = options.parse_plainly(cls, owners, argv, found)
+            if ns is not None:
+                return ns
+    return options.parse_options(cls._buildArgumentParser(), argv)
+
+
+def _find_options(cls: Any, hooks: Hooks) -> tuple[list[type], list[type[Task]], options.Plugins]:
+    """Return the classes with options beside the service, its tasks, and what plugins need."""
     groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
     blocked = [group for group in plugins.blocked_options(cls) if group not in groups]
     own = [group for group in groups if not options.prefix_of(group)]
     others = [group for group in groups if options.prefix_of(group)]
     tasks = resolve_tasks(cls, hooks)
-    options.add_options(parser, cls, [*own, *blocked, *tasks, *others])
-    options.add_own_arguments(parser, [cls, *tasks])
 
     def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
         hooks.tolerant = False  # -h has ended by now
         add = options.checked_source
         return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
 
-    options.use_plugins(parser, options.Plugins(hooks.broken, blocked, find_sources))
-    return parser
+    found = options.Plugins(hooks.broken, blocked, find_sources)
+    return [*own, *blocked, *tasks, *others], tasks, found
 
 
 def resolve_tasks(cls: Any, hooks: Hooks) -> list[type[Task]]:

@@ -5,7 +5,6 @@ A restart makes the next instance from the same options.
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import call_plain
@@ -20,6 +19,7 @@ from sparts.stats import Stats
 from sparts.taskset import Tasks
 
 if TYPE_CHECKING:
+    import argparse
     import logging
     from collections.abc import Callable
 
@@ -90,9 +90,12 @@ class Instance:
     def preprocess_options(self) -> None:
         """Let the service look at its options, and check them; in the lifecycle thread."""
         call_plain(self.ours.preprocessOptions)
-        if isinstance(replaced := vars(self.service).get("options"), argparse.Namespace):
-            self.options = replaced
-            del vars(self.service)["options"]
+        if (replaced := vars(self.service).get("options")) is not None:
+            from argparse import Namespace
+
+            if isinstance(replaced, Namespace):
+                self.options = replaced
+                del vars(self.service)["options"]
         self.ours.check_options(self.options)
 
     # -- its life; in the lifecycle thread ---------------------------------------------------------

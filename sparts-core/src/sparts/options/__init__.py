@@ -9,7 +9,6 @@ one do the work: `binding` names an option in a service, `arguments` makes the c
 
 from __future__ import annotations
 
-import argparse
 import builtins
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -17,13 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Ty
 
 from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
-from sparts.options.arguments import (
-    HelpFormatter,
-    add_options,
-    add_own_arguments,
-    bound_options,
-    declared_options,
-)
 from sparts.options.binding import (
     MISSING,
     Binding,
@@ -39,17 +31,23 @@ from sparts.options.binding import (
     state_of,
 )
 from sparts.options.changes import assign, holder_of, options_of, reload_options
+from sparts.options.plain import bound_options, declared_options
 from sparts.options.sources import (
+    Namespace,
     Plugins,
     check_required,
     checked_source,
     parse_options,
+    parse_plainly,
     use_plugins,
     warn_of_deprecated,
 )
 
 if TYPE_CHECKING:
+    import argparse
     from typing import Self, Unpack
+
+    from sparts.options.arguments import HelpFormatter, add_options, add_own_arguments
 
     class _Rest(TypedDict, total=False):
         """The arguments of `option` that say nothing of the value's type."""
@@ -68,9 +66,22 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Plugins", "Source",
     "add_options", "add_own_arguments", "check_required", "checked_group", "checked_source",
-    "declared_options", "dest_of", "flag_of", "option", "origin_of", "parse_options", "prefix_of",
-    "reload_options", "set_option", "source_of", "state_of", "use_plugins", "warn_of_deprecated",
+    "declared_options", "dest_of", "flag_of", "option", "origin_of", "parse_options",
+    "parse_plainly", "prefix_of", "reload_options", "set_option", "source_of", "state_of",
+    "use_plugins", "warn_of_deprecated",
 ]  # fmt: skip
+
+_OF_PARSERS = ("HelpFormatter", "add_options", "add_own_arguments")
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs argparse when it is first asked for."""
+    if name not in _OF_PARSERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sparts.options import arguments
+
+    return getattr(arguments, name)
+
 
 T = TypeVar("T")
 _Default = Callable[[Any], Any]
@@ -212,14 +223,14 @@ class OptionGroup:
     @classmethod
     def of(cls, service_class: type, options: argparse.Namespace) -> Self:
         """Return the group as options give it, where there is no instance of the service yet."""
-        return cls(argparse.Namespace(service_class=service_class, options=options))
+        return cls(Namespace(service_class=service_class, options=options))
 
     @property
     def options(self) -> argparse.Namespace:
         """The options of the service, in which this group's have its prefix."""
         options = options_of(self.service)
         aside = aside_of(options, type(self))
-        return argparse.Namespace(**{**vars(options), **aside}) if aside else options
+        return Namespace(**{**vars(options), **aside}) if aside else options
 
     def source(self, name: str) -> Source:
         """Return where the value of an option came from.

@@ -15,12 +15,12 @@ from typing import Any
 
 from sparts.errors import OptionError
 from sparts.masking import MASK
-from sparts.option_types import duration, format_size, size, written
-from sparts.options.binding import STATE, Binding, Declaration, State, display
+from sparts.option_types import Expected, duration, format_size, size, written
+from sparts.options.binding import STATE, Binding, State, display
+from sparts.options.plain import HELP_ALL, bound_options
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
-HELP_ALL = "--help-all"
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -39,31 +39,6 @@ def _columns() -> int:
         return os.get_terminal_size().columns or 80
     except OSError:  # standard output is not a terminal
         return 80
-
-
-def declared_options(cls: type) -> list[Declaration]:
-    """The options of a class and its bases, in the order of declaration, bases first.
-
-    What a class declares again takes the place of its base's; what it sets to anything else is
-    gone.
-    """
-    found: dict[str, Declaration] = {}
-    for base in reversed(cls.__mro__):
-        for attribute, value in vars(base).items():
-            if isinstance(value, Declaration):
-                found[attribute] = value
-            elif attribute in found:
-                del found[attribute]
-    return list(found.values())
-
-
-def bound_options(owner: type, service: type) -> list[Binding]:
-    """Return the options of a class as they are in a service.
-
-    Raises:
-        OptionError: a declaration is wrong.
-    """
-    return [Binding(declared, owner, service) for declared in declared_options(owner)]
 
 
 def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[type]) -> None:
@@ -216,7 +191,10 @@ def _argument(binding: Binding) -> Callable[[str], Any]:
 
     def argument(value: str) -> Any:
         # argparse converts a default that is a string, but ours is what it should be already
-        return value if value is binding.default else binding.argument(value)
+        try:
+            return value if value is binding.default else binding.one(value)
+        except Expected as exc:
+            raise argparse.ArgumentTypeError(binding.complaint(exc, value)) from None
 
     argument.__name__ = binding.option.name
     return argument

@@ -7,7 +7,6 @@ where each value came from, in one private attribute of the namespace: that is a
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +18,7 @@ from sparts.records import NamedTuple
 from sparts.shown import OURS
 
 if TYPE_CHECKING:
+    import argparse
     from typing import Protocol
 else:
     Protocol = object
@@ -215,25 +215,20 @@ class Binding:
             return self._typed(raw)
         except Expected as exc:
             cause = None if self.option.secret else exc
-            raise OptionError(f"{source}: {self._complaint(exc, raw)}") from cause
+            raise OptionError(f"{source}: {self.complaint(exc, raw)}") from cause
 
     def _typed(self, raw: object) -> Any:
-        return None if raw is None else self._list(raw) if self.many else self._one(raw)
+        return None if raw is None else self._list(raw) if self.many else self.one(raw)
 
-    def argument(self, raw: str) -> Any:
-        """Return one value of the command line; the error is argparse's, which names the flag."""
-        try:
-            return self._one(raw)
-        except Expected as exc:
-            raise argparse.ArgumentTypeError(self._complaint(exc, raw)) from None
-
-    def _complaint(self, exc: Expected, raw: object) -> str:
+    def complaint(self, exc: Expected, raw: object) -> str:
+        """Return what is wrong with a value that is not taken."""
         if self.option.secret:
             return f"expected {expectation(self.kind)}, got something else (a secret)"
         shown = repr(raw)
         return f"expected {exc}, got {shown if len(shown) <= 120 else shown[:117] + '...'}"
 
-    def _one(self, raw: object) -> Any:
+    def one(self, raw: object) -> Any:
+        """Return one typed value; `Expected` if it is nothing that the option takes."""
         value = convert(self.kind, raw)
         if self.option.secret:  # out of all logs from here on
             hide_secret([raw, value])
@@ -257,7 +252,7 @@ class Binding:
             raise Expected("at least one value")
         if isinstance(nargs, int) and self.option.action != "extend" and len(values) != nargs:
             raise Expected(f"{nargs} value{'s' * (nargs != 1)}")
-        return [self._one(value) for value in values]
+        return [self.one(value) for value in values]
 
     def _resolve_default(self, service: type) -> tuple[Any, Source]:
         raw = self.option.default
@@ -282,7 +277,7 @@ class Binding:
             raise
         except Exception as exc:
             value = getattr(*self._read[-1]) if self._read and callable(raw) else raw
-            text = self._complaint(exc, value) if isinstance(exc, Expected) else describe(exc)
+            text = self.complaint(exc, value) if isinstance(exc, Expected) else describe(exc)
             cause = None if self.option.secret else exc
             names = [f"{owner.__name__}.{name}" for owner, name in self._read]
             where = names[-1] if names else f"the default of {self.flag}"

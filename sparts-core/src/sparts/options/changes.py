@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparts.errors import OptionError
 from sparts.options.binding import STATE, Binding, Source, state_of
-from sparts.options.sources import reload_values
+from sparts.options.sources import Namespace, reload_values
+
+if TYPE_CHECKING:
+    import argparse
 
 _write_lock = threading.Lock()  # one writer at a time; readers need none, they see whole namespaces
 
@@ -80,7 +82,7 @@ def reload_options(owner: Any) -> frozenset[str]:
 
 def _replace(holder: Any, values: Mapping[str, Any]) -> None:
     """Replace the namespace of a service, unless its options would contradict each other."""
-    new = argparse.Namespace(**values)
+    new = Namespace(**values)
     if (check := getattr(holder, "check_options", None)) is not None:
         check(new)
     holder.options = new

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts import entry_points
@@ -21,12 +21,32 @@ from sparts.options.binding import (
     State,
     state_of,
 )
+from sparts.options.plain import read_plainly
 from sparts.records import NamedTuple
 
 if TYPE_CHECKING:
+    import argparse
+    from argparse import Namespace as Namespace
     from logging import Logger
+else:
+
+    class Namespace(SimpleNamespace):
+        """What `argparse.Namespace` is, which a start does not import; ``isinstance`` says so."""
+
+        def __contains__(self, name: str) -> bool:
+            """Return whether there is a value of that name."""
+            return name in self.__dict__
+
+        @property
+        def __class__(self) -> type:
+            """The class of argparse."""
+            import argparse
+
+            return argparse.Namespace
+
 
 _UNSET: Any = object()
+_COMPLETION = "_ARGCOMPLETE"
 _PLUGINS = "_sparts_plugins"
 
 
@@ -73,7 +93,7 @@ def parse_options(
         SystemExit: after ``-h``, ``--help-all`` and a completion.
     """
     state: State = parser.get_default(STATE)
-    if "_ARGCOMPLETE" in os.environ:
+    if _COMPLETION in os.environ:
         _complete(parser)
     found: Plugins = parser.get_default(_PLUGINS) or Plugins((), (), lambda ns: ())
     try:
@@ -83,7 +103,28 @@ def parse_options(
     if found.broken:
         raise found.broken[0]
     given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
-    state = state._replace(given=given)
+    return _layer(ns, state._replace(given=given), found)
+
+
+def parse_plainly(
+    service: type, owners: Iterable[type], argv: Sequence[str] | None, found: Plugins
+) -> argparse.Namespace | None:
+    """Do what `add_options` and `parse_options` do, without a parser; None if it takes one.
+
+    Args:
+        service: the service's class.
+        owners: the classes that have options beside it; see `add_options`.
+        argv: the command line without the program; None is that of the process.
+        found: what plugins need.
+    """
+    if found.broken or _COMPLETION in os.environ:
+        return None
+    state = read_plainly(service, owners, sys.argv[1:] if argv is None else argv)
+    return None if state is None else _layer(Namespace(), state, found)
+
+
+def _layer(ns: argparse.Namespace, state: State, found: Plugins) -> argparse.Namespace:
+    """Give a namespace the values of all sources."""
     _take(ns, state)
     if further := tuple(found.find(ns)):
         _take(ns, state._replace(further=further))
@@ -187,16 +228,18 @@ def _parse_command_line(
     """Parse the command line alone: what it does not give is `_UNSET`."""
     plain = (None, "store", "store_true", "store_false")  # the rest builds on what was there: None
     builds = {d for d, binding in bindings.items() if binding.option.action not in plain}
-    ns = argparse.Namespace(**{d: None if d in builds else _UNSET for d in bindings})
+    from argparse import ArgumentError, ArgumentParser
+
+    ns = Namespace(**{d: None if d in builds else _UNSET for d in bindings})
     required = [a for a in parser._actions if a.dest in bindings and a.required]
-    ours = type(parser).error is argparse.ArgumentParser.error and "error" not in vars(parser)
+    ours = type(parser).error is ArgumentParser.error and "error" not in vars(parser)
     try:
         for action in required:  # any source may give it
             action.required = False
         if ours:
             vars(parser)["error"] = _raise
         parser.parse_args(argv, ns)
-    except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
+    except ArgumentError as exc:  # of a parser with exit_on_error=False
         _raise(str(exc))
     except OptionError as exc:
         _hide_misspelt(sys.argv[1:] if argv is None else argv, parser)
