@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparts import logs, systemd
+from sparts import logs
+from sparts.builtin import systemd
 from sparts.escaping import lines, one_line
 from sparts.testing.running import running
 from sparts.vservice import VService

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sparts import systemd
+from sparts.builtin import systemd
 from sparts.builtin.systemd import Watchdog
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from sparts import dispatch, hookspecs
+from sparts import plugins as defaults
 from sparts.dispatch import Hooks
 from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
-from sparts.plugins import defaults
 
 from tests.threads import in_threads
 

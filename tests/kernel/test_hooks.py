@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from sparts import hookspecs, plugins
+from sparts import plugins as defaults
 from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.hookspecs import hookimpl
-from sparts.plugins import defaults
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import running, service_of
 from sparts.vtask import VTask

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts import plugins as defaults
 from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
 from sparts.kernel.health import Health
 from sparts.kernel.runner import ServiceThread
-from sparts.plugins import defaults
 from sparts.states import TaskState
 from sparts.supervision import Backoff
 from sparts.testing.running import make_service, running, running_task, service_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import systemd
+from sparts.builtin import systemd
 
 from tests.core.scripts import PLAIN, ended, hung, managed, script_of, service, stopped
 from tests.processes import clean_environment

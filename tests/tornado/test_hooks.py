@@ -6,8 +6,8 @@ import urllib.request
 
 import pytest
 from sparts import plugins
+from sparts import plugins as defaults
 from sparts.dispatch.through_pluggy import PluginHooks
-from sparts.plugins import defaults
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import running, service_of
 

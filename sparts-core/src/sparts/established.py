@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, MutableMapping
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, overload
 
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
 from sparts.counters.metric import live
@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
     from sparts.counters.metric import LiveNumber
     from sparts.health_facts import HealthFacts
-    from sparts.protocols import Instance, TaskReference
+    from sparts.protocols import Instance, Task
     from sparts.stats import Stats
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+
+TaskReference: TypeAlias = "type[Task] | str"
+"""A task class, or one of the forms of its name: ``NAME``, ``NAME@DISTRIBUTION``, ``module:Class``,
+or ``alias=`` and any of these."""
 
 
 class View(Mapping[K, V]):

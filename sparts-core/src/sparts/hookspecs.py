@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sparts.calls import Call
+    from sparts.established import TaskReference
     from sparts.options import OptionGroup, OptionSource
-    from sparts.protocols import Service, Task, TaskReference
+    from sparts.protocols import Service, Task
     from sparts.states import ServiceStatus, TaskState
 
 __all__ = ["hookimpl", "hookspec"]

@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast, overload
 
 from sparts.errors import LoopStoppedError, StartError
-from sparts.protocols import service_of
+from sparts.shown import service_of
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:

@@ -6,9 +6,7 @@ that it can be read, and used, without them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from sparts.shown import ours
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
     from typing import ClassVar, Protocol
 
     from sparts.counters.metric import LiveNumber
-
-TaskReference: TypeAlias = "type[Task] | str"
-"""A task class, or one of the forms of its name: ``NAME``, ``NAME@DISTRIBUTION``, ``module:Class``,
-or ``alias=`` and any of these."""
 
 
 if TYPE_CHECKING:  # at run time they would only take time
@@ -146,9 +140,3 @@ if TYPE_CHECKING:  # at run time they would only take time
         _binds_itself: ClassVar[bool]
 
         def address(self) -> Address: ...  # noqa: D102
-
-
-def service_of(task: Any) -> Service:
-    """Return the service of a task, past what their classes have overwritten: `sparts.shown`."""
-    service: Service = ours(ours(task).service)
-    return service

@@ -8,8 +8,7 @@ from typing import Any
 
 from sparts import entry_points
 from sparts.errors import DependencyCycleError, TaskLoadError, UsageError, describe, nearest
-from sparts.established import Registry
-from sparts.protocols import TaskReference
+from sparts.established import Registry, TaskReference
 
 registered: Registry = Registry()
 """The task classes that `VTask.register` added to every service of this process."""

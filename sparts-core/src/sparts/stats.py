@@ -53,11 +53,10 @@ class Stats:
             PluginError: a plugin failed to give them, or a name is taken; the message names it.
         """
         self._more_counters.clear()
-        taken = self._functions()
 
         def take_counter(pair: tuple[str, Any]) -> None:
             name, function = pair
-            check_free(name, function, {**self._more_counters, **taken})
+            check_free(name, function, self._functions())
             self._more_counters[name] = CallbackCounter(function, name=name)
 
         hooks.collect("sparts_counters_add", take_counter, service=self._raw)

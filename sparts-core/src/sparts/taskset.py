@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from sparts.protocols import TaskReference
+from sparts.established import TaskReference
 from sparts.references import name_or_class, resolve_all
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import entry_points, options, plugins, references
 from sparts.errors import UsageError, status_of
-from sparts.established import EstablishedService
+from sparts.established import EstablishedService, TaskReference
 from sparts.kernel import command_line
 from sparts.kernel.instance import Instance
 from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
-from sparts.protocols import TaskReference
 from sparts.settings import Settings
 from sparts.shown import shown
 from sparts.standard_streams import errors_shown, open_closed_streams

@@ -11,11 +11,9 @@ from sparts.base_work import keep_base_work, must_override
 from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater
-from sparts.established import EstablishedTask
+from sparts.established import EstablishedTask, TaskReference
 from sparts.kernel.supervision import Supervisor
-from sparts.protocols import TaskReference
-from sparts.renamed import take_renamed
-from sparts.shown import ours, shown
+from sparts.shown import ours, shown, take_renamed
 from sparts.stacks import format_thread
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy

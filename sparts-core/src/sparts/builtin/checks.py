@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from sparts.errors import describe
 from sparts.hookspecs import hookimpl
-from sparts.protocols import service_of
-from sparts.shown import ours
+from sparts.shown import ours, service_of
 
 if TYPE_CHECKING:
     from sparts.protocols import Service

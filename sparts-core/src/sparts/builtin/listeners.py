@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from sparts.errors import StartError, message_of
 from sparts.hookspecs import hookimpl
-from sparts.protocols import service_of
-from sparts.shown import ours
+from sparts.shown import ours, service_of
 from sparts.states import TaskState
 
 if TYPE_CHECKING:

@@ -117,7 +117,6 @@ class Instance:
         self.tasks.create(self.service)
         self.stats.take_contributions(self.hooks)
         call_plain(self.ours.initService)
-        self.warn_of_overwritten()
         self.hooks.call("sparts_sockets_bind", service=self.service)
         self.hooks.call("sparts_privileges_drop", service=self.service)
 

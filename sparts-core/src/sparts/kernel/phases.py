@@ -107,10 +107,10 @@ class Phases:
             instance.running.init(self._start_step)
             instance.running.start(self._start_step)
             self._start_step("", None)
-            instance.warn_of_overwritten()
             health.record_status(ServiceStatus.ALIVE)
             health.tell_statuses()
             instance.logger.debug("All tasks started")
+            instance.warn_of_overwritten()
             self.step = "the watch of option sources"
             instance.reloading.watch_sources()
             self.step = ""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sparts.base_work import must_override
 from sparts.errors import TaskFailedError
+from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
-from sparts.protocols import TaskReference
 from sparts.stacks import format_coroutine
 from sparts.supervision import Backoff
 from sparts.tasks.asyncio_loop import AsyncioLoopTask

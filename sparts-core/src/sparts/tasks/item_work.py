@@ -14,7 +14,7 @@ from sparts.errors import FATAL, TryLater, call_plain, describe, refuse_coroutin
 from sparts.generic import Generic, Item, Result
 from sparts.option_types import Expected
 from sparts.options import Option, option
-from sparts.renamed import renamed
+from sparts.shown import renamed
 from sparts.tasks.forms import fitting
 from sparts.vtask import VTask
 

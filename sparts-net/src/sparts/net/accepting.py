@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.accept_faults import AcceptFaults as AcceptFaults
 from sparts.accept_faults import Backoff as Backoff
 from sparts.net import format_address
-from sparts.protocols import service_of
+from sparts.shown import service_of
 
 if TYPE_CHECKING:
     import socket

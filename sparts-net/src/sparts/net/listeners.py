@@ -9,8 +9,7 @@ from sparts.net import TLSFiles as TLSFiles
 from sparts.net import format_address as format_address
 from sparts.net.options import ListeningOptions
 from sparts.net.sockets import Listeners as Listeners
-from sparts.protocols import service_of
-from sparts.shown import ours
+from sparts.shown import ours, service_of
 
 if TYPE_CHECKING:
     import socket

@@ -11,8 +11,7 @@ from sparts.net.sockets import Listeners
 from sparts.option_types import duration, size
 from sparts.option_types import port as port_number
 from sparts.options import Option, dest_of, flag_of, option, prefix_of, source_of
-from sparts.protocols import service_of
-from sparts.shown import ours
+from sparts.shown import ours, service_of
 
 if TYPE_CHECKING:
     import argparse

@@ -12,7 +12,7 @@ from sparts.counters import CallbackCounter
 from sparts.net.accepting import Acceptor
 from sparts.net.listeners import Listening
 from sparts.net.options import ConnectionLimit
-from sparts.protocols import service_of
+from sparts.shown import service_of
 
 if TYPE_CHECKING:
     import socket

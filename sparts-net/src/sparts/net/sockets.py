@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.errors import OptionError, StartError, UsageError, is_of_path, message_of
 from sparts.net import collision, format_address
-from sparts.protocols import service_of
-from sparts.shown import ours
+from sparts.shown import ours, service_of
 
 if TYPE_CHECKING:
     import ssl

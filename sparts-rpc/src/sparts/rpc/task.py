@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from sparts.protocols import TaskReference
+    from sparts.established import TaskReference
     from sparts.vservice import VService
 
 running: list[RPCTask] = []

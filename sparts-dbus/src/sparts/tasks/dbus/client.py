@@ -12,7 +12,7 @@ from sparts.clock import retry_delay
 from sparts.errors import message_of
 from sparts.option_types import duration, size
 from sparts.options import Option, option, prefix_of
-from sparts.renamed import renamed
+from sparts.shown import renamed
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
 from sparts.tasks.dbus.errors import BusError
 from sparts.tasks.dbus.mainloop import DBusTask

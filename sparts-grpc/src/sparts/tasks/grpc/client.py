@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import SampleType, counter, labelled, samples
 from sparts.counters.labels import Labelled
 from sparts.errors import OptionError
+from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
 from sparts.option_types import duration
 from sparts.options import Option, flag_of, option
-from sparts.protocols import TaskReference
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.grpc import client_calls
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
 from sparts.net.serving import Serving
-from sparts.protocols import TaskReference
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sparts.counters.labels import Labelled
 from sparts.logs import log_fields
 from sparts.option_types import duration
 from sparts.options import Option, option
-from sparts.renamed import renamed
+from sparts.shown import renamed
 from sparts.tasks.tornado.client_calls import wrapped
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.retrying import IDEMPOTENT, Sending

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
-from sparts.protocols import TaskReference
 from sparts.tasks.asyncio import AsyncioLoopTask
 
 from tornado.platform.asyncio import AsyncIOLoop

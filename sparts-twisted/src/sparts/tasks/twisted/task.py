@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from sparts.base_work import must_override
 from sparts.clock import timeout_of
 from sparts.errors import StartError, UsageError
+from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
 from sparts.net.listeners import format_address
-from sparts.protocols import TaskReference
 from sparts.tasks.twisted.ports import OpenPort
 from sparts.tasks.twisted.reactor_task import TwistedReactorTask
 

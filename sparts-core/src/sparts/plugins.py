@@ -8,14 +8,20 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sparts.entry_points import PLUGINS, find, kept_out_names
+from sparts.hookspecs import hookimpl
+from sparts.settings import Settings
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sparts.dispatch import Hooks
+    from sparts.options import OptionGroup
+    from sparts.protocols import Service, Task
 
 # -- hooks -----------------------------------------------------------------------------------------
 
@@ -67,9 +73,7 @@ def load_hooks(tolerant: bool = False) -> Hooks:
 
 
 def _own(names: Iterable[str]) -> dict[str, Any]:
-    from sparts.plugins import defaults
-
-    return {"sparts": defaults} | {name: built_in(name) for name in names}
+    return {"sparts": sys.modules[__name__]} | {name: built_in(name) for name in names}
 
 
 @functools.lru_cache(maxsize=1)
@@ -78,3 +82,45 @@ def _registered(names: tuple[str, ...]) -> Hooks:
     from sparts.dispatch import Hooks
 
     return Hooks(_own(names))
+
+
+# -- what sparts itself does at a hook, after the plugins ------------------------------------------
+
+
+@hookimpl(tryfirst=True)
+def sparts_options_add() -> type[OptionGroup]:
+    """Add the options of the kernel."""
+    return Settings
+
+
+@hookimpl(trylast=True)
+def sparts_process_wrap(service: Service) -> Any:
+    """Run the service in this thread until it ends."""
+    return service._run_process()
+
+
+@hookimpl(trylast=True)
+def sparts_service_reload(service: Service) -> None:
+    """Read the options again, and have the tasks take in what changed."""
+    service._instance.reloading.reload_parts()
+
+
+@hookimpl(trylast=True)
+def sparts_task_init(task: Task) -> bool:
+    """Initialise the task."""
+    ours(task).initTask()
+    return True
+
+
+@hookimpl(trylast=True)
+def sparts_task_start(task: Task) -> bool:
+    """Start the task."""
+    ours(task).start()
+    return True
+
+
+@hookimpl(trylast=True)
+def sparts_task_stop(task: Task) -> bool:
+    """Stop the task."""
+    ours(task).stop()
+    return True
