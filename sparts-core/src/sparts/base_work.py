@@ -50,10 +50,11 @@ def must_override(method: F) -> F:
     return method
 
 
-def keep_base_work(cls: type[Any]) -> None:
+def keep_base_work(cls: Any) -> None:
     """Have the marked methods called that a class, or a class mixed into it, overrides."""
     for base in cls.__mro__:
-        if base.__module__.startswith("sparts."):
+        if vars(base).get("_base_work_kept") != len(_names) and base.__module__[:7] == "sparts.":
+            base._base_work_kept = len(_names)
             for name in _names & vars(base).keys():
                 if _is_plain(found := vars(base)[name]):
                     setattr(base, name, base_work(found))

@@ -15,7 +15,7 @@ from sparts.cli.columns import rows, wrapped
 from sparts.errors import PluginError
 from sparts.masking import MASK
 from sparts.options import HelpFormatter, add_options
-from sparts.options.arguments import bound_options
+from sparts.options.plain import bound_options
 
 if TYPE_CHECKING:
     from sparts.options.binding import Binding

@@ -249,7 +249,7 @@ def implementations(plugin: object, name: str) -> list[tuple[str, Implementation
     for attribute, value in attributes.items():
         if isinstance(value, _WRAPPERS):
             value = value.__func__
-        marks = vars(value).get(IMPLEMENTATION) if isinstance(value, FunctionType) else None
+        marks = getattr(value, IMPLEMENTATION, None) if isinstance(value, FunctionType) else None
         if marks is not None:
             hook = marks.get("specname") or attribute
             function = getattr(plugin, attribute)

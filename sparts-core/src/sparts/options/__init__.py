@@ -2,15 +2,16 @@
 
 An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a
 key of the configuration file and a typed attribute, all by the same rules. The modules beside this
-one do the work: `binding` names an option in a service, `arguments` makes the command line,
-`sources` layers what all sources give, `files` reads files (`sparts.builtin.config` writes them),
-`changes` sets values at run time; `sparts.option_types` converts.
+one do the work: `binding` names an option in a service, `plain` reads the usual command lines and
+`arguments` has argparse read all others, `sources` layers what all sources give, `files` reads
+files (`sparts.builtin.config` writes them); `sparts.option_types` converts.
 """
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar, overload
 
@@ -18,6 +19,7 @@ from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
 from sparts.options.binding import (
     MISSING,
+    STATE,
     Binding,
     Declaration,
     OptionSource,
@@ -30,7 +32,6 @@ from sparts.options.binding import (
     source_of,
     state_of,
 )
-from sparts.options.changes import assign, holder_of, options_of, reload_options
 from sparts.options.plain import bound_options, declared_options
 from sparts.options.sources import (
     Namespace,
@@ -39,6 +40,7 @@ from sparts.options.sources import (
     checked_source,
     parse_options,
     parse_plainly,
+    reload_values,
     use_plugins,
     warn_of_deprecated,
 )
@@ -84,6 +86,7 @@ def __getattr__(name: str) -> Any:
 
 
 T = TypeVar("T")
+_write_lock = threading.Lock()  # one writer at a time; readers need none, they see whole namespaces
 _Default = Callable[[Any], Any]
 
 
@@ -254,6 +257,9 @@ def checked_group(found: Any) -> type[OptionGroup]:
     raise OptionError(f"{found!r} is not a class derived from sparts.options.OptionGroup.")
 
 
+# -- options that change while the service runs ----------------------------------------------------
+
+
 def set_option(owner: Any, name: str, value: object) -> None:
     """Set an option of a running service, by the rules of every other source.
 
@@ -288,3 +294,85 @@ def _binding(owner: Any, name: str) -> Binding:
     near = nearest(dest, known)
     hint = f" Did you mean '{near}'?" if near else ""
     raise OptionError(f"No option is named '{dest}'.{hint}")
+
+
+def holder_of(owner: Any) -> Any:
+    """The holder of the namespace of a service, a task or a group: an instance of the service.
+
+    What stands in for one has ``options`` itself.
+    """
+    instance = getattr(owner, "_instance", None)
+    if instance is None and (service := getattr(owner, "service", None)) is not None:
+        return getattr(service, "_instance", service) if owner is not service else owner
+    return owner if instance is None else instance
+
+
+def options_of(owner: Any) -> argparse.Namespace:
+    """The namespace with the values of the options of a service, a task or a group."""
+    instance = getattr(owner, "_instance", None)
+    options: argparse.Namespace = owner.options if instance is None else instance.options
+    return options
+
+
+def assign(owner: Any, binding: Binding, value: object) -> None:
+    """Convert and check a value, set it, and inform the service and its tasks.
+
+    Raises:
+        OptionError: the value is not one for this option, or contradicts another option.
+    """
+    typed = binding.convert(value, f"setting {binding.flag}")
+    if typed is None and binding.option.required:
+        raise OptionError(f"setting {binding.flag}: a value is required")
+    holder = holder_of(owner)
+    with _write_lock:
+        values = {**vars(holder.options), binding.dest: typed}
+        if (state := state_of(holder.options)) is not None:
+            sources = {**state.sources, binding.dest: Source("run time")}
+            values[STATE] = state._replace(sources=sources)
+        _replace(holder, values)
+    _report(holder, [binding])
+
+
+def reload_options(owner: Any) -> frozenset[str]:
+    """Read the configuration files and the environment again, and take over what changed.
+
+    Everything is checked before anything changes; then all changes are seen at once. What the
+    command line gave or code set at run time stays. An option that is not reloadable stays too,
+    with a warning in the log.
+
+    Returns:
+        The names, as in the namespace, of what changed.
+
+    Raises:
+        OptionError: a file or a value is wrong, or options contradict each other; nothing has
+            changed.
+    """
+    holder = holder_of(owner)
+    with _write_lock:
+        state = state_of(holder.options)
+        if state is None:
+            return frozenset()
+        state, values, refused = reload_values(state)
+        _replace(holder, {**vars(holder.options), **values, STATE: state})
+    for flag in refused:
+        holder.logger.warning("%s changed: it takes effect at the next start.", flag)
+    _report(holder, [state.bindings[dest] for dest in values])
+    return frozenset(values)
+
+
+def _replace(holder: Any, values: Mapping[str, Any]) -> None:
+    """Replace the namespace of a service, unless its options would contradict each other."""
+    new = Namespace(**values)
+    if (check := getattr(holder, "check_options", None)) is not None:
+        check(new)
+    holder.options = new
+
+
+def _report(holder: Any, changed: Sequence[Binding]) -> None:
+    """Inform the service, which informs its tasks; log which options take effect later."""
+    if changed and (tell := getattr(holder, "options_changed", None)) is not None:
+        tell(frozenset(binding.dest for binding in changed))
+    for binding in changed:
+        if binding.option.reloadable == "restart":
+            text = "%s changed: it takes effect when the service restarts."
+            holder.logger.warning(text, binding.flag)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparts.protocols import Service
 
 #: What is taken over from a client: what proxies make, and nothing that could break a log line.
-VALID_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
+VALID_ID = r"[A-Za-z0-9._~+/=:@-]{1,128}"  # compiled at the first use
 
 LOST = 6
 """The outcome ``lost`` of HTTP."""
@@ -44,7 +44,7 @@ _FIELD = "request_id"
 
 def valid_or_new_id(given: str) -> str:
     """Return the id that a client gave its request if it is a valid one, or else a new one."""
-    return given if given and VALID_ID.fullmatch(given) else f"{_process}-{next(_made):x}"
+    return given if given and re.fullmatch(VALID_ID, given) else f"{_process}-{next(_made):x}"
 
 
 def request_id() -> str:

@@ -11,7 +11,6 @@ import socket
 import ssl
 import struct
 import sys
-import termios
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -180,6 +179,8 @@ class Stream(IOStream):
 
         Where a socket does not know (macOS): how many our own system has taken.
         """
+        import termios  # few connections need it
+
         held = b""
         with contextlib.suppress(OSError):
             held = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
@@ -190,6 +191,8 @@ class Stream(IOStream):
 
         Closed before, the connection is reset, and the client may lose the end of its answer.
         """
+        import termios
+
         held = bytes(4)
         with contextlib.suppress(OSError):
             queues = (termios.TIOCOUTQ, termios.FIONREAD)
