@@ -10,8 +10,9 @@ import pytest
 from tests.processes import run_to_end
 
 NEEDLESS = """
-    asyncio concurrent.futures dataclasses difflib email http importlib.metadata inspect ipaddress
-    json multiprocessing pathlib random shutil socket ssl subprocess tempfile tomllib tornado urllib
+    argparse asyncio concurrent.futures dataclasses difflib email gettext http importlib.metadata
+    inspect ipaddress json multiprocessing pathlib random shutil socket ssl subprocess tempfile
+    tomllib tornado urllib
     zipfile mmap pluggy sparts.calls sparts.cli sparts.counters.sampling sparts.dev
     sparts.dispatch.through_pluggy sparts.entry_points.extras sparts.loops sparts.net sparts.places
     sparts.rpc sparts.testing sparts.vtask
@@ -19,7 +20,8 @@ NEEDLESS = """
 
 #: What Tornado itself imports is no matter here.
 NEEDLESS_FOR_HTTP = """
-    difflib importlib.metadata mmap pluggy prometheus_client shutil tempfile tomllib uvloop zipfile
+    argparse difflib importlib.metadata mmap pluggy prometheus_client shutil tempfile termios
+    tomllib uvloop zipfile
     sparts.calls sparts.places sparts.rpc sparts.net.hosts sparts.net.inherited sparts.net.serving
     sparts.net.sharing sparts.net.tls sparts.net.unix_sockets sparts.tasks.tornado.access
     sparts.tasks.tornado.calls sparts.tasks.tornado.client sparts.tasks.tornado.console

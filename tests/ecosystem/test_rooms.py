@@ -47,7 +47,7 @@ def test_imports_of_every_kind_point_down_only() -> None:
 #: What the kernel imports of the storey below. Each is a library that knows no kernel.
 BELOW = """
     options option_types counters states errors clock protocols shown stats established references
-    entry_points masking context base_work calls renamed stacks standard_streams exit_timer system
+    entry_points masking context base_work calls stacks standard_streams exit_timer system
     settings taskset supervision health_facts reloading inbox signals dispatch records
 """
 
@@ -68,7 +68,7 @@ def test_kernel_stays_small() -> None:
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 13_455
+    assert sum(map(code_lines, files())) <= 13_500
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:

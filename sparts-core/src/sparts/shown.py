@@ -131,8 +131,7 @@ def warn_of_overwritten(owner: Any, warned: set[tuple[Any, str]]) -> None:
 
 def overrides(cls: type, name: str) -> bool:
     """Return whether a class has something else than ours under a name of ours."""
-    holder = next(base for base in cls.__mro__ if name in vars(base))
-    return holder.__module__ not in OURS
+    return next((b.__module__ not in OURS for b in cls.__mro__ if name in vars(b)), False)
 
 
 @functools.cache

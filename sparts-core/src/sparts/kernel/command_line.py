@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sparts.dispatch import Hooks
     from sparts.protocols import Task
 
+_OWN_PARSERS = ("_makeArgumentParser", "_buildArgumentParser", "_addArguments")
+
 
 def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
     """Return the parser with all options of the service, its tasks and these plugins.
@@ -36,13 +38,10 @@ def parse(cls: Any, argv: Sequence[str] | None) -> argparse.Namespace:
         UsageError: a task, a plugin, an argument or another source of options is wrong.
         SystemExit: after ``-h`` and the like.
     """
-    if not any(overrides(cls, name) for name in ("_makeArgumentParser", "_buildArgumentParser")):
-        owners, tasks, found = _find_options(cls, plugins.load_hooks(tolerant=True))
-        if not any(overrides(each, "_addArguments") for each in (cls, *tasks)):
-            ns = options.parse_plainly(cls, owners, argv, found)
-            if ns is not None:
-                return ns
-    return options.parse_options(cls._buildArgumentParser(), argv)
+    owners, tasks, found = _find_options(cls, plugins.load_hooks(tolerant=True))
+    own = any(overrides(each, name) for each in (cls, *tasks) for name in _OWN_PARSERS)
+    ns = None if own else options.parse_plainly(cls, owners, argv, found)
+    return options.parse_options(cls._buildArgumentParser(), argv) if ns is None else ns
 
 
 def _find_options(cls: Any, hooks: Hooks) -> tuple[list[type], list[type[Task]], options.Plugins]:

@@ -86,6 +86,7 @@ def __getattr__(name: str) -> Any:
 
 
 T = TypeVar("T")
+_TELLING = (bool, int, float, Enum)  # types that a default says
 _write_lock = threading.Lock()  # one writer at a time; readers need none, they see whole namespaces
 _Default = Callable[[Any], Any]
 
@@ -102,7 +103,7 @@ class Option(Declaration, Generic[T]):
         vars(self).update(settings)
         self.name: str = self.name or ""
         self.choices: Any = None if self.choices is None else list(self.choices)
-        tells = isinstance(self.default, bool | int | float | Enum) or is_path(type(self.default))
+        tells = isinstance(self.default, _TELLING) or is_path(type(self.default))
         found = self.type is None and self.action is None and tells
         self.type: Any = type(self.default) if found else self.type
         if not (self.type is None or callable(self.type)):

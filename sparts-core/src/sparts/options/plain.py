@@ -58,8 +58,7 @@ def read_plainly(service: type, owners: Iterable[type], words: Sequence[str]) ->
     for owner in dict.fromkeys((service, *owners)):
         for binding in bound_options(owner, service):
             names = {binding.env: (None, None)} | _flags_of(binding)
-            odd = len(names) == 1 or isinstance(binding.option.metavar, tuple)
-            if odd or not flags.keys().isdisjoint(names):
+            if len(names) == 1 or not flags.keys().isdisjoint(names):
                 return None
             flags |= names
             bindings[binding.dest] = binding
