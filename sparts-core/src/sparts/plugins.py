@@ -38,18 +38,18 @@ def built_in(name: str) -> Any:
     return importlib.import_module(f"sparts.builtin.{name}")
 
 
-def blocked_options(service_class: type[Any]) -> list[Any]:
-    """Return the option groups of the core's own plugins that are blocked.
+def blocked_options(service_class: type[Any]) -> dict[Any, str]:
+    """Return the option groups of the core's own plugins that are blocked, each with its plugin.
 
     They stay in the parser, so that a user who sets one gets an error.
     """
-    found: dict[Any, None] = {}
+    found: dict[Any, str] = {}
     kept_out = kept_out_names()
     for name in filter(kept_out.__contains__, BUILT_IN):
         if (add := getattr(built_in(name), "sparts_options_add", None)) is not None:
             groups = add()
-            found.update(dict.fromkeys([groups] if isinstance(groups, type) else groups))
-    return list(found)
+            found.update(dict.fromkeys([groups] if isinstance(groups, type) else groups, name))
+    return found
 
 
 def load_hooks(tolerant: bool = False) -> Hooks:

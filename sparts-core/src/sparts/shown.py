@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 OURS = ("sparts.vservice", "sparts.vtask", "sparts.established")
 """The modules whose classes define the public names."""
+_OF_PARSERS = ("_makeArgumentParser", "_buildArgumentParser", "_addArguments")
 _GONE = object()  # a name that was put into a class, and deleted again
 
 
@@ -129,9 +130,10 @@ def warn_of_overwritten(owner: Any, warned: set[tuple[Any, str]]) -> None:
             ours(owner).logger.warning(text, type(owner).__name__, name, hint)
 
 
-def overrides(cls: type, name: str) -> bool:
-    """Return whether a class has something else than ours under a name of ours."""
-    return next((b.__module__ not in OURS for b in cls.__mro__ if name in vars(b)), False)
+def brings_parser(cls: type) -> bool:
+    """Return whether a class makes the parser of its command line itself, or adds to it."""
+    theirs = [vars(base) for base in cls.__mro__ if base.__module__ not in OURS]
+    return any(name in names for names in theirs for name in _OF_PARSERS)
 
 
 @functools.cache

@@ -119,16 +119,20 @@ def is_imported_by_a_child() -> bool:
 
 
 @contextmanager
-def nothing_collected() -> Iterator[None]:
-    """Pause the garbage collector, then freeze what there is: for imports, which stay to the end.
+def nothing_collected(for_good: bool = False) -> Iterator[None]:
+    """Pause the garbage collector: for imports, which stay to the end.
 
     Else it looks at all of it again and again: 5 % of the start of an HTTP service.
+
+    Args:
+        for_good: whether it never looks at what there is at the end.
     """
     paused = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if for_good:
+            gc.freeze()
         if paused:
             gc.enable()

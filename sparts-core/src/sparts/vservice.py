@@ -7,16 +7,18 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from sparts import entry_points, options, plugins, references
-from sparts.errors import UsageError, status_of
-from sparts.established import EstablishedService, TaskReference
-from sparts.kernel import command_line
-from sparts.kernel.instance import Instance
-from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
-from sparts.settings import Settings
-from sparts.shown import shown
-from sparts.standard_streams import errors_shown, open_closed_streams
 from sparts.system import is_imported_by_a_child, nothing_collected
+
+with nothing_collected():
+    from sparts import entry_points, options, plugins, references
+    from sparts.errors import UsageError, status_of
+    from sparts.established import EstablishedService, TaskReference
+    from sparts.kernel import command_line
+    from sparts.kernel.instance import Instance
+    from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
+    from sparts.settings import Settings
+    from sparts.shown import shown
+    from sparts.standard_streams import errors_shown, open_closed_streams
 
 if TYPE_CHECKING:
     import argparse
@@ -221,7 +223,7 @@ class VService(EstablishedService):
         open_closed_streams()
         with errors_shown(os.path.basename(sys.argv[0])):
             entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
-            with nothing_collected():
+            with nothing_collected(for_good=True):
                 ns = command_line.parse(cls, None)
             ended = cls._run(ns, name, guard=True)
             if isinstance(ended, int):

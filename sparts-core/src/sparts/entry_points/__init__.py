@@ -44,7 +44,10 @@ def find(group: str) -> list[EntryPoint]:
     """
     if os.environ.get("SPARTS_LOAD_PLUGINS", "all").strip(" ,") == "":
         return []
-    return [entry for entry in installed() if entry.group == group and not blocked(entry)]
+    found = [entry for entry in installed() if entry.group == group]
+    if "SPARTS_LOAD_PLUGINS" in os.environ or kept_out_names():
+        found = [entry for entry in found if not blocked(entry)]
+    return found
 
 
 def installed() -> list[EntryPoint]:

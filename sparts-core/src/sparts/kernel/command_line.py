@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts import options, plugins, references
-from sparts.shown import overrides
+from sparts.options import sources
+from sparts.shown import brings_parser
 
 if TYPE_CHECKING:
     import argparse
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from sparts.dispatch import Hooks
     from sparts.protocols import Task
-
-_OWN_PARSERS = ("_makeArgumentParser", "_buildArgumentParser", "_addArguments")
 
 
 def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
@@ -27,7 +26,7 @@ def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
     owners, tasks, found = _find_options(cls, hooks)
     options.add_options(parser, cls, owners)
     options.add_own_arguments(parser, [cls, *tasks])
-    options.use_plugins(parser, found)
+    sources.use_plugins(parser, found)
     return parser
 
 
@@ -39,25 +38,26 @@ def parse(cls: Any, argv: Sequence[str] | None) -> argparse.Namespace:
         SystemExit: after ``-h`` and the like.
     """
     owners, tasks, found = _find_options(cls, plugins.load_hooks(tolerant=True))
-    own = any(overrides(each, name) for each in (cls, *tasks) for name in _OWN_PARSERS)
-    ns = None if own else options.parse_plainly(cls, owners, argv, found)
-    return options.parse_options(cls._buildArgumentParser(), argv) if ns is None else ns
+    own = any(map(brings_parser, (cls, *tasks)))
+    ns = None if own else sources.parse_plainly(cls, owners, argv, found)
+    return sources.parse_options(cls._buildArgumentParser(), argv) if ns is None else ns
 
 
-def _find_options(cls: Any, hooks: Hooks) -> tuple[list[type], list[type[Task]], options.Plugins]:
+def _find_options(cls: Any, hooks: Hooks) -> tuple[list[type], list[type[Task]], sources.Plugins]:
     """Return the classes with options beside the service, its tasks, and what plugins need."""
     groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
-    blocked = [group for group in plugins.blocked_options(cls) if group not in groups]
+    refused = plugins.blocked_options(cls)
+    blocked = {group: refused[group] for group in refused if group not in groups}
     own = [group for group in groups if not options.prefix_of(group)]
     others = [group for group in groups if options.prefix_of(group)]
     tasks = resolve_tasks(cls, hooks)
 
     def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
         hooks.tolerant = False  # -h has ended by now
-        add = options.checked_source
+        add = sources.checked_source
         return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
 
-    found = options.Plugins(hooks.broken, blocked, find_sources)
+    found = sources.Plugins(hooks.broken, blocked, find_sources)
     return [*own, *blocked, *tasks, *others], tasks, found
 
 

@@ -11,7 +11,7 @@ from sparts.errors import call_plain
 from sparts.inbox import Inbox, Message
 from sparts.kernel.health import Health
 from sparts.kernel.running import RunningTasks
-from sparts.options import warn_of_deprecated
+from sparts.options.sources import warn_of_deprecated
 from sparts.reloading import Reloading
 from sparts.settings import Settings
 from sparts.shown import ours, warn_of_overwritten

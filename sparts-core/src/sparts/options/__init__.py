@@ -35,14 +35,9 @@ from sparts.options.binding import (
 from sparts.options.plain import bound_options, declared_options
 from sparts.options.sources import (
     Namespace,
-    Plugins,
     check_required,
-    checked_source,
     parse_options,
-    parse_plainly,
     reload_values,
-    use_plugins,
-    warn_of_deprecated,
 )
 
 if TYPE_CHECKING:
@@ -66,11 +61,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Plugins", "Source",
-    "add_options", "add_own_arguments", "check_required", "checked_group", "checked_source",
-    "declared_options", "dest_of", "flag_of", "option", "origin_of", "parse_options",
-    "parse_plainly", "prefix_of", "reload_options", "set_option", "source_of", "state_of",
-    "use_plugins", "warn_of_deprecated",
+    "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Source", "add_options",
+    "add_own_arguments", "check_required", "checked_group", "declared_options", "dest_of",
+    "flag_of", "option", "origin_of", "parse_options", "prefix_of", "reload_options",
+    "set_option", "source_of", "state_of",
 ]  # fmt: skip
 
 _OF_PARSERS = ("HelpFormatter", "add_options", "add_own_arguments")

@@ -56,14 +56,14 @@ class Plugins(NamedTuple):
     Attributes:
         broken: what is wrong with plugins, of which the first is raised; ``-h`` shows it. What is
             broken is missing from the parser.
-        refused: the groups of plugins that are blocked: their options are refused, wherever they
-            are set.
+        refused: the groups of plugins that are blocked, with the names of these: their options are
+            refused, wherever they are set.
         find: called with the namespace as the command line, the environment and the classes make
             it; returns further sources, of which the first counts most.
     """
 
     broken: Sequence[UsageError]
-    refused: Collection[type]
+    refused: Mapping[type, str]
     find: Callable[[argparse.Namespace], Iterable[OptionSource]]
 
 
@@ -95,7 +95,7 @@ def parse_options(
     state: State = parser.get_default(STATE)
     if _COMPLETION in os.environ:
         _complete(parser)
-    found: Plugins = parser.get_default(_PLUGINS) or Plugins((), (), lambda ns: ())
+    found: Plugins = parser.get_default(_PLUGINS) or Plugins((), {}, lambda ns: ())
     try:
         ns = _parse_command_line(parser, argv, state.bindings)
     except OptionError as wrong:  # perhaps only as a plugin's options are missing
@@ -139,14 +139,13 @@ def _take(ns: argparse.Namespace, state: State) -> None:
     setattr(ns, STATE, state._replace(sources=sources, layered=values))
 
 
-def _check_refused(state: State, refused: Collection[type]) -> None:
+def _check_refused(state: State, refused: Mapping[type, str]) -> None:
     for dest, source in state.sources.items():
         owner = state.bindings[dest].owner
         if owner in refused and source.explicit:
-            plugin = owner.__module__.rpartition("sparts.builtin.")[2].partition(".")[0]
             raise OptionError(
                 f"{state.bindings[dest].flag} is set ({source}), but the built-in plugin "
-                f"{plugin!r} is blocked. Leave one of them out."
+                f"{refused[owner]!r} is blocked. Leave one of them out."
             )
 
 
