@@ -44,8 +44,7 @@ def blocked_options(service_class: type[Any]) -> dict[Any, str]:
     They stay in the parser, so that a user who sets one gets an error.
     """
     found: dict[Any, str] = {}
-    kept_out = kept_out_names()
-    for name in filter(kept_out.__contains__, BUILT_IN):
+    for name in filter(kept_out_names().__contains__, BUILT_IN):
         if (add := getattr(built_in(name), "sparts_options_add", None)) is not None:
             groups = add()
             found.update(dict.fromkeys([groups] if isinstance(groups, type) else groups, name))

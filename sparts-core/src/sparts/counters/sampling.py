@@ -18,6 +18,7 @@ from typing import Self
 from sparts.clock import SYSTEM, Clock
 from sparts.counters.metric import LiveNumber, Metric, Reading, live
 from sparts.counters.spans import Span, buckets_of, octaves_of, percentile
+from sparts.shown import ours
 
 _MINUTE = 60
 _BATCH = 128
@@ -111,7 +112,7 @@ class Samples(Metric):
         self.types = declared.types
         self.windows = declared.windows
         self._clock = declared._clock
-        self._prepare(self._clock or getattr(owner, "clock", None) or SYSTEM)
+        self._prepare(self._clock or getattr(ours(owner), "clock", None) or SYSTEM)
         super()._configure(declared, owner)
 
     def reset(self) -> None:

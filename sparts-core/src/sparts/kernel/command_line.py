@@ -46,8 +46,7 @@ def parse(cls: Any, argv: Sequence[str] | None) -> argparse.Namespace:
 def _find_options(cls: Any, hooks: Hooks) -> tuple[list[type], list[type[Task]], sources.Plugins]:
     """Return the classes with options beside the service, its tasks, and what plugins need."""
     groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
-    refused = plugins.blocked_options(cls)
-    blocked = {group: refused[group] for group in refused if group not in groups}
+    blocked = {g: n for g, n in plugins.blocked_options(cls).items() if g not in groups}
     own = [group for group in groups if not options.prefix_of(group)]
     others = [group for group in groups if options.prefix_of(group)]
     tasks = resolve_tasks(cls, hooks)
