@@ -25,20 +25,10 @@ class Sums(RPCTask):
         self.service.restart()
 
 
-class FastSums(RPCTask):
+class FastSums(Sums):
     """The same in the loop."""
 
     INLINE = True
-
-    @rpc(idempotent=True)
-    def twice(self, number: int) -> int:
-        """Double a number."""
-        return 2 * number
-
-    @rpc
-    def once(self, number: int) -> int:
-        """Return a number."""
-        return number
 
 
 class Restarting(VService):

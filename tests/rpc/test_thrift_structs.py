@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sparts.rpc import InvalidArgumentsError, RPCTask, interface_of, rpc
+from sparts.rpc import InvalidArgumentsError, interface_of
 from sparts.thrift.rpc.idl import messages_of
 from sparts.thrift.wire import BINARY
+
+from tests.rpc.test_refused import taking
 
 
 @dataclass
@@ -65,26 +67,9 @@ class Outer:
     y: Plain
 
 
-class Lists(RPCTask):
-    @rpc
-    def plain(self, values: list[Plain]) -> None: ...
-    @rpc
-    def slots(self, values: list[Slots]) -> None: ...
-    @rpc
-    def frozen(self, values: list[Frozen]) -> None: ...
-    @rpc
-    def checked(self, values: list[Checked]) -> None: ...
-    @rpc
-    def own(self, values: list[Own]) -> None: ...
-    @rpc
-    def defaults(self, values: list[Defaults]) -> None: ...
-    @rpc
-    def outer(self, values: list[Outer]) -> None: ...
-
-
-def read(method: str, *rows: tuple[Any, Any]) -> Any:
-    """Return the value that a server reads of rows of x and y; None is left out."""
-    messages = messages_of([interface_of(Lists)])["Lists"][method]
+def read(cls: Any, *rows: tuple[Any, Any]) -> Any:
+    """Return the list of a class that a server reads of rows of x and y; None is left out."""
+    messages = messages_of([interface_of(taking(list[cls], "values"))])["Odd"]["run"]
     values = [SimpleNamespace(x=x, y=y) for x, y in rows]
     sent = SimpleNamespace(**{"0": None, "values": values})
     body = BINARY.write_struct(sent, messages.arguments_held)
@@ -96,25 +81,25 @@ def read(method: str, *rows: tuple[Any, Any]) -> Any:
 
 @pytest.mark.parametrize("cls", [Plain, Slots, Frozen, Checked, Own, Defaults])
 def test_dataclasses_are_what_their_class_makes(cls: Any) -> None:
-    value = read(cls.__name__.lower(), (1, 2), (3, 4))
+    value = read(cls, (1, 2), (3, 4))
     assert value == [cls(1, 2), cls(3, 4)]
     assert [type(each) for each in value] == [cls, cls]
-    assert read(cls.__name__.lower()) == []
+    assert read(cls) == []
     assert getattr(value[1], "sum", 7) == 7
 
 
-@pytest.mark.parametrize("name", ["plain", "slots"])
-def test_a_missing_field_is_named_with_its_path(name: str) -> None:
-    with pytest.raises(InvalidArgumentsError, match=rf"values\[1\]: missing in {name.title()}: y"):
-        read(name, (1, 2), (3, None))
+@pytest.mark.parametrize("cls", [Plain, Slots])
+def test_a_missing_field_is_named_with_its_path(cls: Any) -> None:
+    with pytest.raises(InvalidArgumentsError, match=rf"values\[1\]: missing in {cls.__name__}: y"):
+        read(cls, (1, 2), (3, None))
 
 
 def test_defaults_and_checks_of_dataclasses_hold() -> None:
-    assert read("defaults", (1, None)) == [Defaults(1, 2)]
-    assert read("outer", (1, SimpleNamespace(x=1, y=2))) == [Outer(1, Plain(1, 2))]
+    assert read(Defaults, (1, None)) == [Defaults(1, 2)]
+    assert read(Outer, (1, SimpleNamespace(x=1, y=2))) == [Outer(1, Plain(1, 2))]
     with pytest.raises(ValueError, match="x is greater"):
-        read("checked", (2, 1))
+        read(Checked, (2, 1))
     with pytest.raises(TypeError, match="missing 1 required"):
-        read("outer", (1, SimpleNamespace(x=1, y=None)))
+        read(Outer, (1, SimpleNamespace(x=1, y=None)))
     with pytest.raises(TypeError, match="missing 1 required"):
-        read("frozen", (1, None))
+        read(Frozen, (1, None))
