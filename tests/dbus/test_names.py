@@ -268,11 +268,7 @@ def test_restarted_daemon_is_noticed_shown_and_joined_again(
 
 
 def test_call_ends_when_the_daemon_is_killed(session_bus: Daemon) -> None:
-    with (
-        running(Service, *session_bus.argv) as service,
-        ThreadPoolExecutor(1) as caller,
-    ):
-        task = service.requireTask(Greeter)
+    with running_task(Greeter, *session_bus.argv) as task, ThreadPoolExecutor(1) as caller:
         said = caller.submit(session_bus.gdbus, NAME, PATH, f"{NAME}.Wait", check=False)
         assert task.began.wait(30)
         session_bus.restart()
@@ -378,14 +374,10 @@ def test_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
 
 
 def test_running_call_is_waited_for_at_the_stop(session_bus: Daemon) -> None:
-    with (
-        running(Service, *session_bus.argv) as service,
-        ThreadPoolExecutor(1) as caller,
-    ):
-        task = service.requireTask(Greeter)
+    with running_task(Greeter, *session_bus.argv) as task, ThreadPoolExecutor(1) as caller:
         said = caller.submit(session_bus.gdbus, NAME, PATH, f"{NAME}.Wait")
         assert task.began.wait(30)
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(30)
         task.release.set()
         assert said.result(30) == "('released',)"

@@ -6,8 +6,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ def become_familiar(service: VService, client: socket.socket) -> Connection:
     return connection
 
 
+@contextmanager
+def familiar(service: VService) -> Iterator[tuple[socket.socket, Connection]]:
+    """Connect a client that is attended; give it, and the server's side of it."""
+    with connect(service) as client:
+        yield client, become_familiar(service, client)
+
+
 def slowly(text: str) -> bytes:
     return request(lambda client: client.send_slowly(text))
 
@@ -75,8 +82,7 @@ def test_only_client_is_attended_until_there_is_another(
 def test_all_calls_have_room_beside_an_attended_client(serve: Any) -> None:
     service = serve(EchoHandler, "--thrift-threads", "2")
     task = service.requireTask(EchoHandler)
-    with connect(service) as first, ExitStack() as stack:
-        become_familiar(service, first)
+    with familiar(service) as (first, _), ExitStack() as stack:
         others = [stack.enter_context(connect(service)) for _ in range(2)]
         for other in others:
             other.sendall(slowly("<slow>"))
@@ -92,8 +98,7 @@ def test_all_calls_have_room_beside_an_attended_client(serve: Any) -> None:
 
 def test_many_clients_are_served_beside_a_silent(serve: Any) -> None:
     service = serve(InlineHandler)
-    with connect(service) as first, ExitStack() as stack:
-        become_familiar(service, first)
+    with familiar(service) as (first, _), ExitStack() as stack:
         others = [stack.enter_context(connect(service)) for _ in range(50)]
         for other in others:
             other.sendall(request(lambda client: client.send_text("<a>")) * 100)
@@ -153,8 +158,7 @@ def test_unleavable_client_is_not_attended(
 
 def test_rest_of_requests_is_awaited_together(serve: Any) -> None:
     service = serve(EchoHandler, "--thrift-request-timeout", "200ms")
-    with connect(service) as client, log_of(service) as log:
-        connection = become_familiar(service, client)
+    with familiar(service) as (client, connection), log_of(service) as log:
         client.sendall(request(lambda client: client.send_text("a"))[:7])
         wait_until(lambda: not connection.attended)
         assert client.recv(1) == b""
@@ -170,8 +174,7 @@ class Lavish(EchoHandler):
 
 def test_answer_that_is_not_taken_holds_no_thread(serve: Any) -> None:
     service = serve(Lavish, "--thrift-request-timeout", "2s")
-    with connect(service) as client, log_of(service) as log:
-        connection = become_familiar(service, client)
+    with familiar(service) as (client, connection), log_of(service) as log:
         client.sendall(request(lambda client: client.send_who()))
         wait_until(lambda: connection._unsent is not None)
         assert not connection.attended
@@ -181,8 +184,7 @@ def test_answer_that_is_not_taken_holds_no_thread(serve: Any) -> None:
 
 def test_answer_that_is_taken_late_is_sent_wholly(serve: Any) -> None:
     service = serve(Lavish)
-    with connect(service) as client:
-        connection = become_familiar(service, client)
+    with familiar(service) as (client, connection):
         client.sendall(request(lambda client: client.send_who()))
         wait_until(lambda: connection._unsent is not None)
         assert b"x" * 12_000_000 in read_frame(client)
@@ -220,8 +222,7 @@ def test_an_attended_client_that_goes_leaves_nothing(
 @by_kind
 def test_stop_ends_wait_for_attended_client(handler: type[EchoHandler], serve: Any) -> None:
     service = serve(handler)
-    with connect(service) as client:
-        become_familiar(service, client)
+    with familiar(service) as (client, _):
         service.shutdown()
         assert client.recv(1) == b""
         assert service.join(30)
@@ -233,8 +234,7 @@ def test_stop_finishes_what_attended_client_has_asked(
 ) -> None:
     service = serve(handler)
     task, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
-    with connect(service) as client:
-        become_familiar(service, client)
+    with familiar(service) as (client, _):
         client.sendall(slowly("<one>") + slowly("<two>"))
         assert task.entered.acquire(timeout=30)
         service.shutdown()
@@ -252,8 +252,7 @@ def test_endless_client_does_not_delay_the_stop(serve: Any) -> None:
             return text
 
     service = serve(Slower, "--stop-timeout", "2s")
-    with connect(service) as client:
-        become_familiar(service, client)
+    with familiar(service) as (client, _):
         asked = request(lambda client: client.send_text("<a>"))
 
         def ask_on() -> None:
@@ -274,8 +273,7 @@ def test_endless_client_does_not_delay_the_stop(serve: Any) -> None:
 def test_request_during_the_release_is_answered(rest: str, serve: Any) -> None:
     service = serve(EchoHandler)
     asked = request(lambda client: client.send_text("<a>"))
-    with connect(service) as client:
-        connection = become_familiar(service, client)
+    with familiar(service) as (client, connection):
         client.sendall(asked[:7])
         wait_until(lambda: connection._partial is not None)
         connection.release()  # as `drain` does that has just seen it attended
