@@ -73,7 +73,6 @@ class Lab(DBusServiceTask):
     def initTask(self) -> None:
         super().initTask()
         self.level = 1.5
-        self.idents: list[int] = []
         self.kept: list[int] = []
 
     @dbus_method
@@ -137,7 +136,6 @@ class Lab(DBusServiceTask):
 
     @dbus_method
     def Where(self) -> bool:
-        self.idents.append(threading.get_ident())
         return threading.current_thread() in self.loop_task.threads
 
     @dbus_method

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from sparts.errors import UsageError
-from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, connect_async, rpc
+from sparts.rpc import RPCTask, UnavailableError, connect, connect_async, rpc
 from sparts.tasks.amqp.rpc import RPCAMQPTask
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.rpc.kit import Kit
@@ -112,25 +112,6 @@ def test_call_given_up_unsent_is_never_made(rabbit: Rabbit) -> None:
     with running(service_of(Kit, RPCAMQPTask), "--rpc-amqp-broker", rabbit.url) as service:
         asyncio.run(main())
         assert service.requireTask(Kit).n_calls.labels("echo_async")() == 1
-
-
-def test_server_of_an_older_version_lacks_the_method(rabbit: Rabbit) -> None:
-    class Version(RPCTask):
-        @rpc
-        def old(self) -> int:
-            return 1
-
-    def new(self: RPCTask) -> int:
-        """Return a number."""
-        raise NotImplementedError
-
-    newer: Any = type("Version", (RPCTask,), {"new": rpc(new)})
-    with (
-        running(service_of(Version, RPCAMQPTask), "--rpc-amqp-broker", rabbit.url),
-        connect(rabbit.url, newer) as version,
-        pytest.raises(NoSuchMethodError, match="Version has no method new"),
-    ):
-        version.new()
 
 
 def test_server_without_broker_is_refused() -> None:

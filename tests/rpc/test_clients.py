@@ -19,7 +19,6 @@ from sparts import entry_points
 from sparts.errors import UsageError
 from sparts.rpc import (
     DeadlineExceededError,
-    NoSuchMethodError,
     RPCClientTask,
     RPCTask,
     UnavailableError,
@@ -160,16 +159,6 @@ def test_async_with_connect_awaits_all_methods(web: Web) -> None:
     assert asyncio.run(main()) == 4
 
 
-class Other(RPCTask):
-    @rpc
-    def nothing(self) -> None: ...
-
-
-def test_method_that_the_server_lacks_is_an_error(web: Web) -> None:
-    with connect(web.url, Other) as other, pytest.raises(NoSuchMethodError):
-        other.nothing()
-
-
 class GeoClient(RPCClientTask[Geo]):
     OPT_PREFIX = "geo"
     INTERFACE = Geo
@@ -203,14 +192,12 @@ class Relay(RPCTask):
 
 
 def test_client_task_shares_a_client_and_deadlines(web: Web, factory: ServiceFactory) -> None:
-    service = factory(service_of(Relay, RPCHTTPTask), *HERE, "--geo-url", web.url)
-    url = Web(service).url
+    url = Web(factory(service_of(Relay, RPCHTTPTask), *HERE, "--geo-url", web.url)).url
     with connect(url, Relay) as relay:
         assert relay.half(6) == 3
     with connect(url, Relay, timeout=0.2) as relay, pytest.raises(DeadlineExceededError):
         relay.slow()
     assert Relay.ended.wait(WAIT)
-    factory.stop(service)
 
 
 def test_client_over_a_unix_socket(factory: ServiceFactory, tmp_path: Path) -> None:
@@ -263,7 +250,6 @@ def test_client_speaks_tls_and_checks_the_certificate(
         pytest.raises(UnavailableError, match="(?i)certificate"),
     ):
         geo.half(8)
-    factory.stop(service)
 
 
 class Mixed(Enum):

@@ -331,8 +331,7 @@ def test_page_needs_nothing_from_outside(web: Web) -> None:
 
 def test_cors_lets_named_origins_call(factory: ServiceFactory) -> None:
     origin = "https://example.com"
-    service = factory(service_of(Fast, RPCHTTPTask), *HERE, "--rpc-http-cors", origin)
-    web = Web(service)
+    web = Web(factory(service_of(Fast, RPCHTTPTask), *HERE, "--rpc-http-cors", origin))
     asked = {"access_control_request_method": "POST"}
     answer = web.ask("OPTIONS", "/Fast/half", origin=origin, **asked)
     assert answer.status == 204
@@ -343,7 +342,6 @@ def test_cors_lets_named_origins_call(factory: ServiceFactory) -> None:
     other = web.post("/Fast/half", {"n": 4}, origin="https://example.org")
     assert "access-control-allow-origin" not in other.headers
     assert web.ask("OPTIONS", "/Fast/half", origin="https://example.org", **asked).status == 405
-    factory.stop(service)
 
 
 # -- starts ----------------------------------------------------------------------------------------

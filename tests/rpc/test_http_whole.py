@@ -187,4 +187,3 @@ def test_plugins_and_outer_applications_see_calls(factory: ServiceFactory) -> No
     with connected(Web(service, "Mounted")) as client:
         client.sendall(request("/Fast/half", {"n": 2}, "Connection: close"))
         assert b"\r\nx-outer: 1\r\n" in client.makefile("rb").read()
-    factory.stop(service)

@@ -28,9 +28,11 @@ from sparts.rpc.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidArgumentsError,
+    NoSuchMethodError,
     RPCError,
     UnavailableError,
 )
+from sparts.rpc.interface import rpc
 from sparts.rpc.proxies import connect, connect_async
 from sparts.testing.rpc.kit import (
     Circle,
@@ -83,6 +85,10 @@ def failure(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     except (RPCError, CallRefusedError) as error:
         return error
     raise AssertionError(f"It returned {result!r}.")
+
+
+def newer(self: Kit) -> None:
+    """Do what older servers cannot."""
 
 
 class RPCTransportContract:
@@ -382,6 +388,12 @@ class RPCTransportContract:
             self.wrapping.kept_back = ""
         assert isinstance(refused, CallRefusedError)
         assert refused.reason is Reason.FORBIDDEN
+
+    def test_method_that_the_server_lacks_is_an_error(self) -> None:
+        """As when the server is older than its client."""
+        newer_kit: Any = type("Kit", (Kit,), {"newer": rpc(newer)})
+        with connect(self.url(self.service), newer_kit, **self.connect_options) as kit:
+            assert isinstance(failure(kit.newer), NoSuchMethodError)
 
     def test_calls_and_errors_are_counted_by_method(self) -> None:
         """And timed."""
