@@ -132,7 +132,8 @@ def nothing_collected(for_good: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if for_good:
-            gc.freeze()
+        gc.freeze()
+        if not for_good:
+            gc.unfreeze()  # into the oldest generation
         if paused:
             gc.enable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.builtin.declaring import ProcessOptions, switch
+from sparts.builtin import ProcessOptions, switch
 from sparts.errors import SpartsError, UsageError, describe, message_of
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup

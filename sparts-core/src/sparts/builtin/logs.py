@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts import logs
-from sparts.builtin.declaring import ProcessOptions, fixed
+from sparts.builtin import ProcessOptions, fixed
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup, option
 from sparts.shown import ours

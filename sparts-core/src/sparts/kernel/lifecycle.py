@@ -76,7 +76,8 @@ class Lifecycle:
 
     def run(self) -> Instance | None:
         """Start the service and wait for its end; return the instance to run next, if any."""
-        threads = [self._worker, self._reporter, self._spare]
+        threads = [self._reporter, self._spare, self._worker]  # the last has work at once
+        self._worker.put(self._phases.prepare)
         try:
             for thread in threads:
                 thread.start()
@@ -84,7 +85,6 @@ class Lifecycle:
             for thread in threads:
                 thread.end()
             raise
-        self._worker.put(self._phases.prepare)
         while self._phase != "ended":
             try:
                 self._supervise()

@@ -106,8 +106,6 @@ class AsyncioLoopTask(LoopTask):
         watch = self._watch
         grace: float | None = CRASH_GRACE
         try:
-            if watch is not None:
-                watch.start(f"{self.logger.name} watch")
             self._complete(loop, self._serve())
             grace = None
         finally:
@@ -133,6 +131,8 @@ class AsyncioLoopTask(LoopTask):
     async def _serve(self) -> None:
         self._end = asyncio.get_running_loop().create_future()
         self.loop_opened()
+        if self._watch is not None:
+            self._watch.start(f"{self.logger.name} watch")
         if self.running:
             await self._end
 

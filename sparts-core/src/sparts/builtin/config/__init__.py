@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, ClassVar
 
-from sparts.builtin.declaring import ProcessOptions, switch
+from sparts.builtin import ProcessOptions, switch
 from sparts.hookspecs import hookimpl
 from sparts.options import MISSING, Option, OptionGroup, OptionSource, option, state_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin.declaring import Daemon
+from sparts.builtin import Daemon
 from sparts.hookspecs import hookimpl
 from sparts.shown import ours
 

@@ -24,7 +24,7 @@ from sparts.standard_streams import complain, lead_nowhere, write_out
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sparts.builtin.declaring import Daemon
+    from sparts.builtin import Daemon
     from sparts.vservice import VService
 
 

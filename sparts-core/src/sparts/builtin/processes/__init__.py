@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin.declaring import MOST as MOST
-from sparts.builtin.declaring import VARIABLE, Processes
+from sparts.builtin import MOST as MOST
+from sparts.builtin import VARIABLE, Processes
 from sparts.hookspecs import hookimpl
 from sparts.shown import ours
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.builtin.declaring import VARIABLE
+from sparts.builtin import VARIABLE
 from sparts.builtin.processes.channel import ParentEnd
 from sparts.system import FIRST, spawn
 

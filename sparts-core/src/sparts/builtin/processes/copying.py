@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.builtin.declaring import VARIABLE
+from sparts.builtin import VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.errors import SpartsError, describe, log_error
 from sparts.logs.fields import process_fields

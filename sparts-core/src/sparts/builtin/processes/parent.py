@@ -15,8 +15,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin import daemon, logs, systemd
-from sparts.builtin.declaring import MOST, Processes
+from sparts.builtin import MOST, Processes, daemon, logs, systemd
 from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import LONGEST_DELAY, STEADY, Again, Child, Plan, State
 from sparts.builtin.processes.relay import Relay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparts.builtin.declaring import Installing, ProcessOptions, switch
+from sparts.builtin import Installing, ProcessOptions, switch
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup
 

@@ -10,7 +10,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sparts.builtin.declaring import Installing, ProcessOptions, switch
+from sparts.builtin import Installing, ProcessOptions, switch
 from sparts.escaping import one_line
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup

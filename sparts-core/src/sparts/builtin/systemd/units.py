@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from sparts.builtin.declaring import Daemon
+from sparts.builtin import Daemon
 from sparts.builtin.installation import (
     MARK,
     Installation,
