@@ -182,7 +182,7 @@ def test_workers_of_one_task_back_off_by_themselves(monkeypatch: pytest.MonkeyPa
                 warned(seconds)
             super().call_later(seconds, function, name)
 
-    monkeypatch.setattr("sparts.kernel.instance.Health", Noting)
+    monkeypatch.setattr("sparts.kernel.Health", Noting)
     warned = Recorder[float]()
     with running(service_of(Outage)):
         warned.wait(8)

@@ -319,7 +319,7 @@ def test_crash_while_draining(monkeypatch: pytest.MonkeyPatch) -> None:
             deadlines.append(self.stop_deadline)
             super().tell_statuses()
 
-    monkeypatch.setattr("sparts.kernel.instance.Health", Noting)
+    monkeypatch.setattr("sparts.kernel.Health", Noting)
     deadlines: list[float | None] = []
     thread = make_service(Service, "--drain-time", "50m", "--stop-timeout", "1h").startBG()
     thread.service.shutdown()

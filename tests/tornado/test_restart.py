@@ -31,7 +31,7 @@ def test_stop_during_restart_serves_waiting_clients(monkeypatch: pytest.MonkeyPa
                 no_restart.set()
             super().__setattr__(name, value)
 
-    monkeypatch.setattr("sparts.kernel.instance.Health", Undecided)
+    monkeypatch.setattr("sparts.kernel.Health", Undecided)
     Gate.begun, Gate.go_on = threading.Event(), threading.Event()
     thread = make_service(Service).startBG()
     service = thread.service

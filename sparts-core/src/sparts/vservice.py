@@ -13,8 +13,7 @@ with nothing_collected():
     from sparts import entry_points, options, plugins, references
     from sparts.errors import UsageError, status_of
     from sparts.established import EstablishedService, TaskReference
-    from sparts.kernel import command_line
-    from sparts.kernel.instance import Instance
+    from sparts.kernel import Instance, command_line
     from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
     from sparts.settings import Settings
     from sparts.shown import shown

@@ -31,7 +31,7 @@ from sparts.states import ServiceStatus, TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.kernel.instance import Instance
+    from sparts.kernel import Instance
     from sparts.kernel.supervision import Supervisor
 
 #: Seconds that log lines and what else is left to be said may take after the deadline of a stop.

@@ -30,7 +30,7 @@ from sparts.states import ServiceStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.kernel.instance import Instance
+    from sparts.kernel import Instance
     from sparts.kernel.supervision import Supervisor
 
 

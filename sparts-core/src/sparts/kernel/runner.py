@@ -18,7 +18,7 @@ from sparts.signals import SignalHandlers
 if TYPE_CHECKING:
     import signal
 
-    from sparts.kernel.instance import Instance
+    from sparts.kernel import Instance
     from sparts.protocols import Service
 
 

@@ -18,7 +18,7 @@ from sparts.hookspecs import hookimpl
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from sparts.kernel.instance import Instance
+    from sparts.kernel import Instance
     from sparts.states import ServiceStatus, TaskState
     from sparts.vservice import VService
     from sparts.vtask import VTask
