@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.calls import CallRefusedError, Reason
-from sparts.hookspecs import hookimpl
 from sparts.rpc.errors import (
     DeadlineExceededError,
     InternalError,
@@ -43,6 +42,7 @@ from sparts.testing.rpc.kit import (
     Square,
     TooFar,
     Tree,
+    Wrapping,
     chain,
     one_of_each,
     waited,
@@ -53,29 +53,8 @@ from sparts.testing.waiting import WAIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sparts.calls import Call
     from sparts.vservice import VService
     from sparts.vtask import VTask
-
-
-class Wrapping:
-    """A hook plugin that notes the calls of `Kit`, and refuses those of ``refused``."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str, str, Any]] = []
-        self.kept_back: str = ""
-        """The name of what it does not let proceed."""
-
-    @hookimpl
-    def sparts_call_wrap(self, task: VTask, kind: str) -> Any:
-        """Wrap the calls of the kit."""
-        return self._wrap if kind == "rpc" else None
-
-    def _wrap(self, call: Call, proceed: Callable[[], Any]) -> Any:
-        self.calls.append((call.kind, call.name, call.peer, call.deadline))
-        if call.name == "Kit.refused":
-            raise CallRefusedError(Reason.TOO_MANY, "not so often", 7.0)
-        return None if call.name == self.kept_back else proceed()
 
 
 def failure(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 import msgspec
+from sparts.calls import CallRefusedError, Reason
+from sparts.hookspecs import hookimpl
 from sparts.rpc.errors import RPCError
 from sparts.rpc.interface import rpc
 from sparts.rpc.task import RPCTask
 from sparts.testing.waiting import WAIT
 
 if TYPE_CHECKING:
+    from sparts.calls import Call
     from sparts.vservice import VService
+    from sparts.vtask import VTask
 
 
 class Colour(Enum):
@@ -320,3 +324,23 @@ def chain(depth: int) -> Tree:
 def waited(call: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that waits for a method that is awaited."""
     return lambda *arguments: asyncio.run(call(*arguments))
+
+
+class Wrapping:
+    """A hook plugin that notes the calls of `Kit`, and refuses those of ``refused``."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str, Any]] = []
+        self.kept_back: str = ""
+        """The name of what it does not let proceed."""
+
+    @hookimpl
+    def sparts_call_wrap(self, task: VTask, kind: str) -> Any:
+        """Wrap the calls of the kit."""
+        return self._wrap if kind == "rpc" else None
+
+    def _wrap(self, call: Call, proceed: Callable[[], Any]) -> Any:
+        self.calls.append((call.kind, call.name, call.peer, call.deadline))
+        if call.name == "Kit.refused":
+            raise CallRefusedError(Reason.TOO_MANY, "not so often", 7.0)
+        return None if call.name == self.kept_back else proceed()
