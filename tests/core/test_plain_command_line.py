@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import options
-from sparts.errors import OptionError
+from sparts.errors import OptionError, UsageError
 from sparts.options import Option, option
 from sparts.options.plain import read_plainly
 from sparts.vservice import VService
@@ -55,9 +55,8 @@ def outcome(words: list[str], plainly: bool) -> Any:
         if plainly:
             found = Many.from_args(words).options
         else:
-            found = options.parse_options(Many._buildArgumentParser(), words)
-            options.check_required(found)
-    except OptionError as error:
+            found = Many(options.parse_options(Many._buildArgumentParser(), words)).options
+    except UsageError as error:
         return str(error)
     except SystemExit as error:
         return error.code
@@ -69,6 +68,7 @@ def outcome(words: list[str], plainly: bool) -> Any:
 @given(st.lists(WORDS, max_size=5).map(lambda words: ["--part", "0.5", *words]))
 @example(["--part=1.5", "--text", "", "--no-cache", "--on", "--off", "--number", "7"])
 @example(["--text", "--number"])
+@example(["--tasks", ""])
 @example(["--number=-5", "--number", "-5"])
 def test_plain_reading_agrees_with_argparse(words: list[str]) -> None:
     assert outcome(words, plainly=True) == outcome(words, plainly=False)
