@@ -114,6 +114,21 @@ def test_timeout_of_coreutils_ends_the_service_in_order(tmp_path: Path) -> None:
     assert "INFO:S:Instance shut down gracefully" in process.lines
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signal_at_the_very_end_changes_no_status(tmp_path: Path, name: str) -> None:
+    body = f"""
+class Last:
+    def __del__(self, kill=os.kill, write=os.write, pid=os.getpid(), number=signal.{name}):
+        kill(pid, number)
+        write(1, b"killed\\n")
+sys.last = Last()
+class S(VService):
+    def initService(self):
+        self.shutdown()
+"""
+    assert "killed" in ended(tmp_path, body, status=0).lines
+
+
 def test_signal_before_the_service_runs_has_its_default(tmp_path: Path) -> None:
     body = """
 os.kill(os.getpid(), signal.SIGTERM)

@@ -229,10 +229,8 @@ def convert(kind: Any, raw: object) -> Any:
     except Expected:
         raise
     except Exception as exc:  # a type is anybody's function: whatever it raises, the value is wrong
-        known = kind in (int, float)
-        if text_of(exc) and not known:
-            raise Expected(f"{expectation(kind)} ({text_of(exc)})") from exc
-        raise Expected(expectation(kind) + ("" if known else f" ({type(exc).__name__})")) from exc
+        why = "" if kind in (int, float) else f" ({text_of(exc) or type(exc).__name__})"
+        raise Expected(expectation(kind) + why) from exc
 
 
 def written(kind: Any, value: Any) -> Any:

@@ -6,6 +6,7 @@ it must not take one. ``SimpleQueue.put`` is made for that; ``Event.set`` is not
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import signal
@@ -114,6 +115,15 @@ def _reset_in_children() -> None:
     os.register_at_fork(
         before=_hold_signals, after_in_parent=_release_signals, after_in_child=_reset_in_child
     )
+
+
+@atexit.register  # at the import, so that it comes behind nearly all other exit handlers
+def _ignore() -> None:
+    """Ignore our signals in what is left of the exit, where Python restores their defaults: one
+    that comes twice would make a failure of a stop in order.
+    """
+    for number in (number for handlers in _entered for number in handlers.numbers):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _hold_signals() -> None:

@@ -32,7 +32,7 @@ def signals_in_pipe(
     numbers: Iterable[signal.Signals], kept: Iterable[signal.Signals] = ()
 ) -> Iterator[tuple[int, int]]:
     """Have the numbers of signals that come written into a pipe; gives its ends, as they read and
-    write. At the end, the handlers are those of before, but for those of ``kept``."""
+    write. At the end, the handlers are those of before; signals of ``kept`` are ignored."""
     reader, writer = nonblocking_pipe()
     before = {each: signal.signal(each, lambda *_: None) for each in numbers}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -41,8 +41,7 @@ def signals_in_pipe(
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
-            if number not in kept:
-                signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if number in kept else handler)
         os.close(reader)
         os.close(writer)
 

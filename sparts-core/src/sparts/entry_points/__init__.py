@@ -44,10 +44,8 @@ def find(group: str) -> list[EntryPoint]:
     """
     if os.environ.get("SPARTS_LOAD_PLUGINS", "all").strip(" ,") == "":
         return []
-    found = [entry for entry in installed() if entry.group == group]
-    if "SPARTS_LOAD_PLUGINS" in os.environ or kept_out_names():
-        found = [entry for entry in found if not blocked(entry)]
-    return found
+    some = "SPARTS_LOAD_PLUGINS" in os.environ or kept_out_names()
+    return [each for each in installed() if each.group == group and not (some and blocked(each))]
 
 
 def installed() -> list[EntryPoint]:
