@@ -19,7 +19,7 @@ from sparts import entry_points
 from sparts.calls import ClientCall
 from sparts.entry_points.scanning import scan, search_path
 from sparts.errors import UsageError
-from sparts.rpc.errors import DeadlineExceededError
+from sparts.rpc.errors import DeadlineExceededError, UnavailableError
 
 if TYPE_CHECKING:
     from sparts.entry_points.scanning import EntryPoint
@@ -84,6 +84,17 @@ class Client:
             raise TypeError(f"{type(self).__name__} has no option {', '.join(options)}.")
         self.url: str = url
         self.interface: Interface = interface
+        self.closed: bool = False
+        """Whether the proxy was closed."""
+
+    def check_open(self) -> None:
+        """Call this before connecting.
+
+        Raises:
+            UnavailableError: the proxy was closed.
+        """
+        if self.closed:
+            raise UnavailableError("This client is closed.", maybe_run=False)
 
     def call(self, call: OutgoingCall) -> Any:
         """Make a call, and return its result; of a stream: not called."""

@@ -34,7 +34,8 @@ def connect(
 
     Methods that are ``def`` wait for the result, ``async def`` are awaited, generators are iterated
     over. It is a context manager, and has ``close()``; ``async with`` gives what `connect_async`
-    returns. The connections are made when they are needed.
+    returns. The connections are made when they are needed. Once it is closed, each call raises
+    `UnavailableError`.
 
     Args:
         url: ``http:``, ``https:``, ``unix:``, ``thrift:``, ``grpc:``, ``dbus:``, ``amqp:``, or
@@ -76,6 +77,14 @@ class _Caller:
     ) -> None:
         self.client: Client = client_for(url, interface_of(interface), **options)
         self._timeout, self._retries = timeout, retries
+
+    def close(self) -> None:
+        self.client.closed = True
+        self.client.close()
+
+    async def close_async(self) -> None:
+        self.client.closed = True
+        await self.client.close_async()
 
     def call(self, method: Method, args: Any, kwargs: Any) -> Any:
         call, client = self._outgoing(method, args, kwargs, False), self.client
@@ -120,6 +129,7 @@ class _Caller:
             yield each
 
     def _outgoing(self, method: Method, args: Any, kwargs: Any, is_async: bool) -> OutgoingCall:
+        self.client.check_open()
         deadline = None if self._timeout is None else monotonic() + self._timeout
         served = current_call()
         if served is not None and served.deadline is not None:
@@ -128,7 +138,7 @@ class _Caller:
 
     def _pause(self, call: OutgoingCall, number: int) -> float | None:
         """Return the seconds to wait before the next attempt; None: there is none."""
-        if not call.method.idempotent or number >= self._retries:
+        if not call.method.idempotent or number >= self._retries or self.client.closed:
             return None
         pause = _FIRST_PAUSE * 2**number * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         left = call.seconds_left()
@@ -151,24 +161,24 @@ class _Proxy:
             setattr(self, name, _function(caller, method, waits))
 
     def close(self) -> None:
-        """Close the connections."""
-        self._caller.client.close()
+        """Close the connections; later calls raise `UnavailableError`."""
+        self._caller.close()
 
     async def close_async(self) -> None:
-        """Close the connections, from a coroutine."""
-        await self._caller.client.close_async()
+        """Close the connections, from a coroutine; see `close`."""
+        await self._caller.close_async()
 
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._caller.client.close()
+        self._caller.close()
 
     async def __aenter__(self) -> Any:
         return AsyncProxy[Any](self._caller, self._interface, True)
 
     async def __aexit__(self, *failure: object) -> None:
-        await self._caller.client.close_async()
+        await self._caller.close_async()
 
     def __repr__(self) -> str:
         client = self._caller.client

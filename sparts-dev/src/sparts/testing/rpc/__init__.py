@@ -346,6 +346,21 @@ class RPCTransportContract:
         finally:
             factory.close()
 
+    def test_closed_proxy_refuses_each_call(self) -> None:
+        """It does not connect again, and says why."""
+
+        async def main(proxy: Any) -> None:
+            await proxy.nothing()
+            await proxy.close_async()
+            [each async for each in proxy.count(2)]
+
+        with self.connect() as kit:
+            kit.nothing()
+        calls = waited(kit.echo_async), kit.echo_str, lambda _: list(kit.count(2))
+        for each in (*(failure(call, "a") for call in calls), failure(self.run, main)):
+            assert isinstance(each, UnavailableError)
+            assert (str(each), each.maybe_run) == ("This client is closed.", False)
+
     # -- what plugins and operators see ------------------------------------------------------------
 
     def test_wrappers_see_each_call_and_refuse(self) -> None:
@@ -380,7 +395,6 @@ class RPCTransportContract:
             names = ("n_calls", "n_errors")
             before = [getattr(self.kit, name).labels("fail")() for name in names]
             failure(kit.fail, "far")
-            assert [getattr(self.kit, n).labels("fail")() for n in names] == [
-                count + 1 for count in before
-            ]
+            after = [getattr(self.kit, name).labels("fail")() for name in names]
+            assert after == [count + 1 for count in before]
         assert self.service.getCounter("Kit.in_flight") == 0

@@ -136,6 +136,7 @@ class AMQPClient(Client):
     def _connected(self, call: OutgoingCall) -> _Caller:
         with self._starting:
             if self._caller is None:
+                self.check_open()
                 link = Link(self._addresses, f"RPC client of {self.interface.name}", self._logger)
                 outcomes = Outcomes(self._queue, bytes, self._logger)
                 outcomes.wanted = True

@@ -122,6 +122,7 @@ class AsyncPool:
     def __init__(self, place: Place, tls: ssl.SSLContext | None) -> None:
         self._place, self._tls = place, tls
         self._idle: WeakKeyDictionary[Any, list[Connection]] = WeakKeyDictionary()
+        self._closed = False
 
     async def ask(self, call: OutgoingCall, request: bytes) -> Response:
         """Send a request, and return its whole response; see `blocking.Pool.ask`."""
@@ -168,6 +169,8 @@ class AsyncPool:
             idle.append(connection)
         else:
             connection.transport.abort()
+        if self._closed:
+            self.close()
 
     async def _connection(self, streams: bool) -> Connection:
         loop = asyncio.get_running_loop()
@@ -196,12 +199,14 @@ class AsyncPool:
         return connection
 
     def close(self) -> None:
-        """Close the connections that nobody uses; from any thread."""
+        """Close the connections that nobody uses, and keep none from now on; from any thread."""
+        self._closed = True
         for loop, idle in list(self._idle.items()):
-            for connection in idle:
-                with suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(connection.transport.abort)
-            idle.clear()
+            with suppress(IndexError):  # loops take some too
+                while True:
+                    connection = idle.pop()
+                    with suppress(RuntimeError):  # the loop has ended
+                        loop.call_soon_threadsafe(connection.transport.abort)
 
     async def close_async(self) -> None:
         """Close them, and give those of this loop a turn to do so."""

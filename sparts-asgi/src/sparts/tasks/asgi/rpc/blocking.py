@@ -35,6 +35,7 @@ class Pool:
     def __init__(self, place: Place, tls: ssl.SSLContext | None) -> None:
         self._place, self._tls = place, tls
         self._idle: list[socket.socket] = []
+        self._closed = False
 
     def ask(self, call: OutgoingCall, request: bytes) -> Response:
         """Send a request, and return its whole response.
@@ -57,9 +58,11 @@ class Pool:
             yield data
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close the connections that nobody uses, and keep none from now on."""
+        self._closed = True
+        with contextlib.suppress(IndexError):  # threads that call take some too
+            while True:
+                self._idle.pop().close()
 
     def _exchange(self, call: OutgoingCall, request: bytes, response: Response) -> Iterator[None]:
         """Send a request, and yield after each part of the response."""
@@ -86,6 +89,8 @@ class Pool:
                 self._idle.append(sock)
             else:
                 sock.close()
+            if self._closed:
+                self.close()
 
     def _connection(self, call: OutgoingCall) -> socket.socket:
         while self._idle:

@@ -69,6 +69,7 @@ class HTTPClient(Client):
         return head, Values(method, items=True)
 
     def _request(self, call: OutgoingCall, arguments: Sequence[Any]) -> tuple[bytes, Values]:
+        self.check_open()
         head, values = self._values[call.method.name]
         body = values.write_arguments(tuple(arguments))
         left = call.seconds_left()

@@ -138,6 +138,7 @@ class GrpcClient(Client):
         return self._loops[loop][1]
 
     def _new_channel(self, kind: Any) -> Any:
+        self.check_open()
         if self._credentials is None:
             return kind.insecure_channel(self._target, _OPTIONS)
         return kind.secure_channel(self._target, self._credentials, _OPTIONS)
