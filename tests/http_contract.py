@@ -377,6 +377,38 @@ class PatienceContract(HTTPContract):
             assert service.join(WAIT)
             assert not any("cut off" in line for line in log.items)
 
+    @pytest.mark.parametrize("tls", [False, True])
+    def test_connections_that_wait_to_be_accepted_are_served(
+        self, tls: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stop answers them once, also where the handshake is yet to come."""
+        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", WAIT)
+        held, let_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            let_go.wait(WAIT)
+
+        with contextlib.ExitStack() as stack:
+            if tls:
+                service, _ = stack.enter_context(self.running_tls(FIRST_CERTIFICATE))
+                task = self.server(service)
+            else:
+                service, task = stack.enter_context(self.serving())
+            task.loop_task.call(hold)
+            assert held.wait(WAIT)
+            sent = b"" if tls else get()
+            clients = [stack.enter_context(self.client(task, sent)) for _ in range(20)]
+            service.shutdown()
+            assert task.stop_event.wait(WAIT)
+            let_go.set()
+            for client in clients:
+                if tls:
+                    client = stack.enter_context(over_tls(client))
+                    client.sendall(get())
+                status, headers, _ = read_answer(client)
+                assert (status, headers["connection"]) == (200, "close")
+
 
 class ApplicationContract(PatienceContract):
     """What holds for servers of applications, beside that.
@@ -508,38 +540,6 @@ class ApplicationContract(PatienceContract):
         bodies = [len(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
         assert bodies == [size] * len(answers)
         assert b"connection: close" in answers[-1][:500].lower()
-
-    @pytest.mark.parametrize("tls", [False, True])
-    def test_connections_that_wait_to_be_accepted_are_served(
-        self, tls: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A stop answers them once, also where the handshake is yet to come."""
-        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", WAIT)
-        held, let_go = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            held.set()
-            let_go.wait(WAIT)
-
-        with contextlib.ExitStack() as stack:
-            if tls:
-                service, _ = stack.enter_context(self.running_tls(FIRST_CERTIFICATE))
-                task = self.server(service)
-            else:
-                service, task = stack.enter_context(self.serving())
-            task.loop_task.call(hold)
-            assert held.wait(WAIT)
-            sent = b"" if tls else get()
-            clients = [stack.enter_context(self.client(task, sent)) for _ in range(20)]
-            service.shutdown()
-            assert task.stop_event.wait(WAIT)
-            let_go.set()
-            for client in clients:
-                if tls:
-                    client = stack.enter_context(over_tls(client))
-                    client.sendall(get())
-                status, headers, _ = read_answer(client)
-                assert (status, headers["connection"]) == (200, "close")
 
     def test_restarts_under_load_fail_no_request(self) -> None:
         """Over kept connections and new ones."""

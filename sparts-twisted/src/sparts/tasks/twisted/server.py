@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sparts.net.listeners import Listening
@@ -36,6 +37,11 @@ class TwistedServerTask(Listening, TwistedTask):
             with connection:
                 if self._ports:  # else its start has failed
                     self._ports[0].adopt(connection, self._factory)
+
+    @property
+    def _handshakes(self) -> Collection[Any]:
+        """The connections whose TLS handshake is under way."""
+        return self._factory.handshakes if isinstance(self._factory, TLSFactory) else ()
 
     def join(self) -> None:
         """Wait for the end; the sockets are closed even when the reactor has failed."""

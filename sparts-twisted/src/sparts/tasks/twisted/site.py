@@ -15,7 +15,7 @@ from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogStr
 from twisted.web.server import Request, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 MIN_BODY_RATE = 1000
 """Bytes a second at which a body must come, once its time is over."""
@@ -346,12 +346,13 @@ class GracefulSite(Site):
             return True
         return False
 
-    async def end(self, grace: float, limit: float | None) -> int:
+    async def end(self, grace: float, limit: float | None, handshakes: Collection[Any] = ()) -> int:
         """Let what has begun finish, and return how many requests were cut off.
 
         Args:
             grace: seconds that a fresh connection has to begin with its request.
             limit: seconds after which what has not finished is cut off; None: never.
+            handshakes: those which have yet to finish their TLS handshake, as it is at any time.
         """
         self.ending = True
         reactor: Any = self.reactor
@@ -360,6 +361,8 @@ class GracefulSite(Site):
             channel.end()
 
         def end_fresh() -> None:
+            for connection in list(handshakes):
+                connection.abortConnection()
             for channel in list(self.channels):
                 if channel.fresh and not channel.busy:
                     channel.loseConnection()
@@ -373,7 +376,9 @@ class GracefulSite(Site):
         timers = [reactor.callLater(grace if limit is None else min(grace, limit), end_fresh)]
         if limit is not None:
             timers.append(reactor.callLater(limit, cut_off))
-        await reactor.when(lambda: not any(channel.open for channel in self.channels))
+        await reactor.when(
+            lambda: not handshakes and not any(channel.open for channel in self.channels)
+        )
         for timer in timers:
             if timer.active():
                 timer.cancel()

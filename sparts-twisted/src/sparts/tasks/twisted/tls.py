@@ -54,6 +54,7 @@ class TLSProtocol(ProtocolWrapper):
         directlyProvides(self, providedBy(transport), ISSLTransport)
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)  # type: ignore[no-untyped-call]
+        self.factory.handshakes.add(self)
         self._timer = self.factory.reactor.callLater(HANDSHAKE_TIMEOUT, self.abortConnection)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
@@ -61,7 +62,7 @@ class TLSProtocol(ProtocolWrapper):
         self._incoming.write(data)
         if not self._began and self._try(self.tls.do_handshake) is not _LATER:
             self._began = True
-            self._cancel_timer()
+            self._handshake_over()
             self.wrappedProtocol.makeConnection(self)
         while self._began and self.connected:
             received = self._try(self.tls.read, _CHUNK)
@@ -137,7 +138,7 @@ class TLSProtocol(ProtocolWrapper):
         """Note that the connection has ended."""
         self.connected = 0
         self._ended = True
-        self._cancel_timer()
+        self._handshake_over()
         self.factory.unregisterProtocol(self)  # type: ignore[no-untyped-call]
         if self._began:
             self.wrappedProtocol.connectionLost(reason)
@@ -147,7 +148,8 @@ class TLSProtocol(ProtocolWrapper):
         if self._outgoing.pending and self.connected:
             self._transport.write(self._outgoing.read())
 
-    def _cancel_timer(self) -> None:
+    def _handshake_over(self) -> None:
+        self.factory.handshakes.discard(self)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -171,3 +173,5 @@ class TLSFactory(WrappingFactory):
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.context = context
         self.reactor = reactor
+        self.handshakes: set[TLSProtocol] = set()
+        """The connections whose handshake is under way."""

@@ -112,6 +112,7 @@ class TwistedWebTask(RequestTimeouts, ConnectionLimit, TwistedServerTask):
 
         What has not finished one second before the deadline of the stop is cut off, and logged.
         """
-        cut = await self.site.end(self.FIRST_REQUEST_GRACE, timeout_of(self.seconds_to_stop()))
+        limit = timeout_of(self.seconds_to_stop())
+        cut = await self.site.end(self.FIRST_REQUEST_GRACE, limit, self._handshakes)
         if cut:
             self.logger.warning("Requests cut off, which took too long to finish: %d", cut)
