@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from cProfile import Profile
 from typing import Any, ClassVar
 
 import pytest
@@ -206,6 +207,21 @@ def test_every_number_of_the_service_is_there() -> None:
     theirs = [line for line in text.splitlines() if line.startswith("sparts_")]
     life = [line for line in theirs if line.startswith(("sparts_service_", "sparts_task_state"))]
     assert len(theirs) - len(life) == len(told)
+
+
+@pytest.mark.parametrize(("question", "most"), [("metrics", 1300), ("page", 850)])
+def test_answer_takes_few_steps_for_each_task(question: str, most: int) -> None:
+    """With 10,000 tasks, it has to come within the time limit also on a busy machine."""
+    steps = []
+    for number in (10, 30):
+        tasks = [type(f"Mailer{n}", (Mailer,), {}) for n in range(number)]
+        with serving(*tasks) as service:
+            ask = service.requireTask(StatusHTTPTask).asker._questions[question]
+            ask()
+            profile = Profile()
+            profile.runcall(ask)
+            steps.append(sum(each.callcount for each in profile.getstats()))
+    assert steps[1] - steps[0] < 20 * most
 
 
 class Stuck(VTask):

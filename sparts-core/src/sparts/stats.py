@@ -111,7 +111,8 @@ class Stats:
         found += [(task.name, metrics_of(task.task)) for task in self._tasks()]
         for task, readings in found:
             for reading in readings:
-                yield task, reading._replace(labels=masked(reading.labels))
+                labels = masked(reading.labels)
+                yield task, reading if labels is reading.labels else reading._replace(labels=labels)
 
     # -- all of it ---------------------------------------------------------------------------------
 

@@ -243,14 +243,13 @@ def _wants_owner(fn: Callable[..., float | None]) -> bool:
 def _metrics(obj: object) -> Iterator[Metric | Labelled[Any]]:
     """The object's metrics: those its class declares, in that order, then those set on itself."""
     found: dict[str, Any] = {}
-    for base in reversed(type(obj).__mro__):
+    for base in reversed(type(obj).__mro__[:-1]):
         found.update(vars(base))
-    declared = set(found)
     found.update(vars(obj).copy())
     for name, value in found.items():
         if hasattr(type(value), "readings"):  # a metric, or a family of them by labels
             value.name = value.name or name
-            yield getattr(obj, name) if name in declared else value
+            yield getattr(obj, name, value)
 
 
 def counters_of(obj: object) -> dict[str, Callable[[], float | None]]:

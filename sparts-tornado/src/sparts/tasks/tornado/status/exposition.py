@@ -81,14 +81,21 @@ class Exposition:
         self.names |= names
         unit = family.unit if family.name.endswith(f"_{family.unit}") else ""
         found = Metric(family.name, encodable(family.documentation), family.type, unit)
-        series: dict[_Labels, dict[tuple[str, _Labels], Sample]] = {}
+        series: dict[_Labels, list[Sample]] = {}
+        seen: set[tuple[str, _Labels]] = set()
         for sample in family.samples:
             clean = self._sample(sample, found)
-            if clean is not None:
-                key = clean.name, tuple(sorted(clean.labels.items()))
-                series.setdefault(_series(clean), {}).setdefault(key, clean)
-        for each in series.values():  # one after the other, as a parser wants them
-            samples = list(each.values())
+            if clean is None:
+                continue
+            labels = tuple(sorted(clean.labels.items()))
+            if (clean.name, labels) in seen:
+                continue
+            seen.add((clean.name, labels))
+            if found.type in SUFFIXES:
+                series.setdefault(_series(labels, found.type), []).append(clean)
+            else:  # each sample is a series
+                found.samples.append(clean)
+        for samples in series.values():  # one after the other, as a parser wants them
             found.samples += _checked(found, samples) if found.type == "histogram" else samples
         self.left_out += len(family.samples) - len(found.samples)
         return found
@@ -107,12 +114,15 @@ class Exposition:
             return None
         if family.type == "summary" and suffix == "" and value < 0:
             return None
+        if labels == sample.labels and type(sample.value) in (int, float):
+            return sample
         return sample._replace(labels=labels, value=value)
 
 
-def _series(sample: Sample) -> _Labels:
-    labels = sample.labels.items()
-    return tuple(sorted((name, text) for name, text in labels if name not in ("le", "quantile")))
+def _series(labels: _Labels, kind: str) -> _Labels:
+    if kind in ("counter", "info"):
+        return labels
+    return tuple(pair for pair in labels if pair[0] not in ("le", "quantile"))
 
 
 def _checked(family: Metric, samples: list[Sample]) -> list[Sample]:

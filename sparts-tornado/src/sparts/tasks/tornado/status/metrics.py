@@ -8,6 +8,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/ and of OpenMetrics 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from sparts.escaping import encodable
+from sparts.shown import ours
 from sparts.states import TaskState
 from sparts.tasks.tornado.status.exposition import Exposition, names_of
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 LEFT_OUT = "sparts_service_samples_left_out"
 """The gauge of samples that no parser would read."""
+STATE = "sparts_task_state"
+"""The gauge of the states of tasks."""
 _QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p99.9": "0.999"}
 
 
@@ -39,7 +43,8 @@ class ServiceCollector(Collector):
         """Give all metrics, as Prometheus can read them; in any thread."""
         exposition = Exposition()
         yield from exposition.valid(self._life())
-        exposition.names |= names_of(LEFT_OUT, "gauge")
+        exposition.names |= {LEFT_OUT, STATE}
+        yield self._states()
         readings = self.service.stats.describe_counters()
         families = _Families(readings, exposition.names)
         yield from exposition.valid(families)
@@ -76,13 +81,15 @@ class ServiceCollector(Collector):
         for name, problem in asked.items():
             checks.add_sample(checks.name, {"check": name}, float(not problem))
         yield checks
-        states = Metric("sparts_task_state", "1 for the state that a task is in.", "gauge")
-        for task in service.getChildren().values():
-            now = task.state
-            for state in TaskState:
-                labels = {"task": task.name, "state": str(state)}
-                states.add_sample(states.name, labels, float(now is state))
-        yield states
+
+    def _states(self) -> Metric:
+        states = Metric(STATE, "1 for the state that a task is in.", "gauge")
+        all_states = [(state, str(state)) for state in TaskState]
+        for name, task in self.service.getChildren().items():
+            now, shown = ours(task).state, encodable(name)
+            for state, told in all_states:
+                states.add_sample(STATE, {"task": shown, "state": told}, float(now is state))
+        return states
 
 
 class _Families:
@@ -95,7 +102,7 @@ class _Families:
     def __init__(self, readings: Iterable[tuple[str, Reading]], taken: Collection[str]) -> None:
         self._families: dict[str, Metric] = {}
         self._names = set(taken)  # of samples, by which families must not clash either
-        self._seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        self._seen: set[tuple[str, str, tuple[tuple[str, str], ...]]] = set()
         self.left_out = 0
         for task, reading in readings:
             try:
@@ -121,34 +128,30 @@ class _Families:
         if window is None:
             self._add(task, reading, "", reading.kind, labels, f"_{what}")
             return
-        unit = "" if what in ("count", "rate") else reading.unit
         told = what
         if what in _QUANTILES:
             labels["quantile"], told = _QUANTILES[what], "quantile"
-        mine = reading._replace(unit=unit, help=_of_window(reading.help, told))
-        self._add(task, mine, f"_window_{told}", "gauge", labels, "")
+        self._add(task, reading, told, "gauge", labels, "")
 
     def _add(
-        self, task: str, reading: Reading, more: str, kind: str, labels: Any, suffix: str
+        self, task: str, reading: Reading, of_window: str, kind: str, labels: Any, suffix: str
     ) -> None:
-        unit = _valid(reading.unit).strip("_")
-        own = _valid(reading.name).removesuffix("_total" if kind == "counter" else "")
-        end = f"_{unit}" if unit else ""
-        own = own.removesuffix(end) + more + end
-        for prefix in _prefixes(_valid(task)):
-            family = self._family(prefix + own, kind, unit, reading.help or f"{task}.{own}")
-            key = (own + suffix, (("", prefix), *sorted(labels.items())))
-            if family is not None and key not in self._seen:
+        own, unit = _named(reading.name, reading.unit, of_window, kind)
+        pairs = tuple(sorted(labels.items()))
+        for prefix in _prefixes(task):
+            family = self._families.get(prefix + own)
+            if family is None:
+                told = _of_window(reading.help, of_window) or f"{task}.{own}"
+                family = self._new_family(prefix + own, kind, unit, told)
+            key = (prefix, own + suffix, pairs)
+            if family is not None and family.type == kind and key not in self._seen:
                 self._seen.add(key)
                 family.add_sample(family.name + suffix, labels, reading.value)
                 return
 
-    def _family(self, name: str, kind: str, unit: str, told: str) -> Metric | None:
-        """The family of a name; None if it is of another kind, or would clash with one."""
+    def _new_family(self, name: str, kind: str, unit: str, told: str) -> Metric | None:
+        """The family of a name; None if it would clash with one."""
         names = names_of(name, kind)
-        found = self._families.get(name)
-        if found is not None:
-            return found if found.type == kind else None
         if names & self._names:
             return None
         found = self._families[name] = Metric(name, told, kind, unit)
@@ -169,13 +172,25 @@ def _collected(collector: Collector) -> Iterator[Metric]:
     yield from collector.collect()
 
 
+@lru_cache
+def _named(name: str, unit: str, of_window: str, kind: str) -> tuple[str, str]:
+    """Return the name of a family without its prefix, and its unit."""
+    unit = "" if of_window in ("count", "rate") else _valid(unit).strip("_")
+    end = f"_{unit}" if unit else ""
+    own = _valid(name).removesuffix("_total" if kind == "counter" else "").removesuffix(end)
+    return own + (f"_window_{of_window}" if of_window else "") + end, unit
+
+
 def _prefixes(task: str) -> Iterator[str]:
     yield "sparts_"
+    task = _valid(task)
     yield f"sparts_{task}_"
     yield from (f"sparts_{task}_{number}_" for number in count(2))
 
 
 def _of_window(told: str, what: str) -> str:
+    if not what:
+        return told
     return f"{what} over a window of seconds: {told}" if told else f"{what} over a window."
 
 
