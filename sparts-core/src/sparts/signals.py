@@ -122,7 +122,7 @@ def _ignore() -> None:
     """Ignore our signals in what is left of the exit, where Python restores their defaults: one
     that comes twice would make a failure of a stop in order.
     """
-    for number in (number for handlers in _entered for number in handlers.numbers):
+    for number in {number for handlers in _entered for number in handlers.numbers}:
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -3,8 +3,8 @@
 Each module or package here implements hooks as a plugin of a third party does. They are named in
 `sparts.plugins.BUILT_IN`, listed by ``sparts plugins``, and each is blocked by its own name.
 
-The options that belong to the process of a service are declared here: modules of several plugins
-need them, and how a process knows that it is a copy.
+This module declares the options that belong to the process of a service, as several of these
+plugins read them, and how a process knows that it is one of several copies.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-VARIABLE = "SPARTS_COPY"
+COPY_VARIABLE = "SPARTS_COPY"
 """The environment variable by which the parent tells a process that it is a copy, and of what."""
-MOST = 256
+MOST_COPIES = 256
 """How many copies there may be."""
 
 
@@ -93,8 +93,8 @@ class Daemon(ProcessOptions):
 def count(text: str) -> int:
     """A number of copies, or ``auto``: one for each CPU that this process may use."""
     number = usable_cpus() if text == "auto" else int(text)
-    if not 1 <= number <= MOST:
-        raise ValueError(f"must be from 1 to {MOST}")
+    if not 1 <= number <= MOST_COPIES:
+        raise ValueError(f"must be from 1 to {MOST_COPIES}")
     return number
 
 

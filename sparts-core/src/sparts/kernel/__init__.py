@@ -1,4 +1,4 @@
-"""What the kernel keeps of one instance of a service, whatever a subclass does with names.
+"""What runs a service. Here: what the kernel keeps of one instance, past names of subclasses.
 
 A restart makes the next instance from the same options.
 """

@@ -40,7 +40,7 @@ class RunningTasks:
         return iter([task._supervisor for task in self._all.values()])
 
     def tasks(self) -> dict[str, Task]:
-        """Return the tasks by name, in start order; to be read alone."""
+        """Return the tasks by name, in start order, to read only."""
         return self._all
 
     def dependencies(self, task: type[Task]) -> list[Supervisor]:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin import MOST as MOST
-from sparts.builtin import VARIABLE, Processes
+from sparts.builtin import COPY_VARIABLE, Processes
 from sparts.hookspecs import hookimpl
 from sparts.shown import ours
 
@@ -43,7 +42,7 @@ def sparts_options_add() -> type[OptionGroup]:
 def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> None:
     """Note the folder before anything changes it: copies are started there."""
     global _started_in
-    if Processes.of(service_class, options).processes and VARIABLE not in os.environ:
+    if Processes.of(service_class, options).processes and COPY_VARIABLE not in os.environ:
         _started_in = _folder()
 
 
@@ -60,7 +59,7 @@ def _folder() -> str:
 @hookimpl(wrapper=True, tryfirst=True, specname="sparts_process_wrap")
 def be_copy(service: VService) -> Generator[None, Any, Any]:
     """Follow the parent, if this process is a copy."""
-    if VARIABLE in os.environ:
+    if COPY_VARIABLE in os.environ:
         from sparts.builtin.processes.copying import Copy
 
         if (copy := Copy.inherited(service)) is not None:

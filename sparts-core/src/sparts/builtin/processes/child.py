@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.builtin import VARIABLE
+from sparts.builtin import COPY_VARIABLE
 from sparts.builtin.processes.channel import ParentEnd
 from sparts.system import FIRST, spawn
 
@@ -129,7 +129,7 @@ def _spawn(plan: Plan, child: Child, channel: socket.socket) -> int:
         "sockets": numbers, "number": child.number, "first": child.first, "parent": os.getpid(),
     }  # fmt: skip
     variables = {key: each for key, each in os.environ.items() if key not in _NOT_PASSED_ON}
-    variables |= {**plan.variables, VARIABLE: json.dumps(told)}
+    variables |= {**plan.variables, COPY_VARIABLE: json.dumps(told)}
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.chdir(plan.folder)

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.builtin import VARIABLE
+from sparts.builtin import COPY_VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.errors import SpartsError, describe, log_error
 from sparts.logs.fields import process_fields
@@ -64,7 +64,7 @@ class Copy:
 
         From then on, children do not find it, and ``LISTEN_PID`` is this process.
         """
-        told = json.loads(os.environ.pop(VARIABLE))
+        told = json.loads(os.environ.pop(COPY_VARIABLE))
         try:
             if os.fstat(told["channel"]).st_ino != told["inode"]:
                 return None  # a child of a copy

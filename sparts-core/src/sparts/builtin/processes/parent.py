@@ -15,7 +15,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin import MOST, Processes, daemon, logs, systemd
+from sparts.builtin import MOST_COPIES, Processes, daemon, logs, systemd
 from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import LONGEST_DELAY, STEADY, Again, Child, Plan, State
 from sparts.builtin.processes.relay import Relay
@@ -261,7 +261,7 @@ class Parent:
 
     def scale(self, target: int) -> str:
         """Change how many copies there are; return what is said of it."""
-        if 1 <= target <= MOST and not self.stopping:
+        if 1 <= target <= MOST_COPIES and not self.stopping:
             self.target = target
             self._say(INFO, "Copies wanted: %d", target)
         return f"Copies wanted: {self.target}."

@@ -147,8 +147,8 @@ def watchdog_interval(warn: Callable[[str], object] = lambda text: None) -> floa
         if not (value.isascii() and value.isdecimal() and 0 < len(value) < 19 and int(value)):
             warn(f"{name} is {value!r:.40}, which is no number of systemd's: it is ignored.")
             return None
-    ours = int(pid) == os.getpid()
-    return max(int(usec) / 1_000_000, _LEAST_INTERVAL) if ours else None
+    mine = int(pid) == os.getpid()
+    return max(int(usec) / 1_000_000, _LEAST_INTERVAL) if mine else None
 
 
 def _begin_watchdog(service: VService) -> None:

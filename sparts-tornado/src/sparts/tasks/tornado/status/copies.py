@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
-from sparts.builtin.processes import MOST
+from sparts.builtin import MOST_COPIES
 from sparts.errors import SpartsError, message_of
 from sparts.tasks.tornado.status.actions import ACTING, perform, prepare_drain
 from sparts.tasks.tornado.status.detail import describe_task
@@ -76,7 +76,7 @@ class Copies:
         if number == self.number:
             own: Feed = self._status.feed
             return own
-        if not 1 <= number <= MOST:
+        if not 1 <= number <= MOST_COPIES:
             raise RefusedError(404, f"There is no copy {copy!r}.")
         if number not in self._feeds:
             self._feeds[number] = Feed(self._status, _Another(self, self._status, number))
@@ -216,8 +216,8 @@ class Copies:
         """
         if action == "scale":
             number = asked.get("number")
-            if not isinstance(number, int) or not 1 <= number <= MOST:
-                raise RefusedError(400, f"The 'number' of copies must be from 1 to {MOST}.")
+            if not isinstance(number, int) or not 1 <= number <= MOST_COPIES:
+                raise RefusedError(400, f"The 'number' of copies must be from 1 to {MOST_COPIES}.")
             return await self._order("scale", number)
         if action == "shutdown":
             return await self._order("stop")
