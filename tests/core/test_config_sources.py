@@ -168,7 +168,7 @@ NEAR = "Did you mean"
         ("[http]\nhosts = [1]\n", "{file}: [http] hosts: expected a string, got [1]"),
         ("[http]\nhosts = {{}}\n", "{file}: [http] hosts: expected a list, each of it a string"),
         ("[http]\nport = 1\n[TornadoHTTPTask]\nport = 2", "{file}: [TornadoHTTPTask] port: given"),
-        ("limit = 1\n\nlimit = = 2\n", "{file}: line 3: not valid TOML: Invalid value."),
+        ("limit = 1\n\nlimit = = 2\n", "{file}: line 3: not valid TOML: Invalid value (a str"),
         ("limit = 1\nlimit = 2\n", "{file}: line 2: not valid TOML: Cannot overwrite a value."),
         ("limit = [1,\n", "{file}: line 2: not valid TOML:"),
         ("limit = " + "9" * 5000, "{file}: not valid TOML: Exceeds the limit"),

@@ -206,7 +206,8 @@ def test_shown_size_reads_as_the_same_number(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "shown"), [(0, "0B"), (10485760, "10MiB"), (65536, "64KiB"), (1000, "1000B")]
+    ("count", "shown"),
+    [(0, "0B"), (1001, "1001B"), (65536, "64KiB"), (10485760, "10MiB"), (10**8, "100MB")],
 )
 def test_size_is_shown_in_its_largest_whole_unit(count: int, shown: str) -> None:
     assert format_size(count) == shown

@@ -76,12 +76,12 @@ def size(value: str) -> int:
 
 
 def format_size(count: int) -> str:
-    """A number of bytes as `size` reads it, in the largest unit that divides it: ``64KiB``."""
-    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while count and count % 1024 == 0 and len(units) > 1:
-        count //= 1024
-        del units[0]
-    return f"{count}{units[0]}"
+    """A number of bytes as `size` reads it, in its largest whole unit: ``64KiB``, ``10MB``."""
+    for power in range(5, 0, -1):
+        for base, units in ((1024, "KiB MiB GiB TiB PiB"), (1000, "kB MB GB TB PB")):
+            if count and count % base**power == 0:
+                return f"{count // base**power}{units.split()[power - 1]}"
+    return f"{count}B"
 
 
 def file_mask(value: str) -> int:

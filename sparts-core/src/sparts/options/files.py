@@ -80,6 +80,7 @@ def _parse(file: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         what, _, where = str(exc).removesuffix(")").rpartition(" (at ")
+        what += " (a string needs quotes)" * (what == "Invalid value")
         found = re.match(r"line ([0-9]+)", where)  # or "end of document"
         line = found[1] if found else text.count("\n") + 1
         raise OptionError(f"{file}: line {line}: not valid TOML: {what}.") from exc
