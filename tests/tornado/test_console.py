@@ -96,7 +96,9 @@ def test_folder_is_chosen_by_user_and_environment(
 
 def test_ps_lists_services_here_and_at_urls(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.ps([]) == 0
-    assert capsys.readouterr().out == "No service is announced.\n"
+    assert "No service is announced. A service announces itself if" in capsys.readouterr().out
+    with pytest.raises(UsageError, match='add "StatusHTTPTask" to its TASKS'):
+        commands.status(["Service"])
     with busy() as service:
         assert commands.ps(["--json"]) == 0
         (found,) = json.loads(capsys.readouterr().out)

@@ -214,6 +214,7 @@ def client_of(name: str, token: str = "") -> Client:
         import difflib
 
         near = difflib.get_close_matches(name, [each.name for each in known], n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "See `sparts ps`."
+        otherwise = "See `sparts ps`." if known else registry.HOW
+        hint = f"Did you mean {near[0]!r}?" if near else otherwise
         raise UsageError(f"No service is announced as {name!r}. {hint}")
     return Client(found[0].name, path=found[0].socket, url=found[0].url)

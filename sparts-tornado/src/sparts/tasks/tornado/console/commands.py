@@ -69,7 +69,7 @@ def ps(argv: list[str]) -> int:
     if args.json:
         print_json(found)
     elif not found:
-        print("No service is announced.")
+        print(f"No service is announced. {registry.HOW}")
     else:
         columns = ("NAME", "PID", "STATUS", "READY", "UP", "URL")
         rows = [

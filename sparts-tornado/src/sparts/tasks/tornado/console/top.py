@@ -83,7 +83,7 @@ class Services(Screen[None]):
         table = self.query_one(DataTable)
         table.clear()
         found = registry.find()
-        title = "Services on this machine" if found else "No service is announced."
+        title = "Services on this machine" if found else f"No service is announced. {registry.HOW}"
         self.query_one("#title", Static).update(title)
         clients = [Client(each.name, path=each.socket, url=each.url) for each in found]
         for each, told in zip(found, statuses(clients), strict=True):
