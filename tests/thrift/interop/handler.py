@@ -60,10 +60,6 @@ class Handler:
         threading.Event().wait()
         raise AssertionError
 
-    def hangUp(self) -> None:  # noqa: N802
-        """End the connection without an answer."""
-        sys.exit("hangs up")
-
 
 class Second:
     """Implements Second."""

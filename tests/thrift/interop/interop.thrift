@@ -48,7 +48,6 @@ service Interop extends included.Base {
   string noted()
   i32 served()
   void hang()
-  void hangUp()
 }
 
 service Second { string which() }
