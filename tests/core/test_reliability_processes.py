@@ -72,6 +72,22 @@ def test_newer_sighup_counts_when_new_copy_fails(tmp_path: Path) -> None:
         assert service.stop() == 0, service.output
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signal_at_the_very_end_of_the_parent(tmp_path: Path, name: str) -> None:
+    body = f"""
+import signal
+class Last:
+    def __del__(self, kill=os.kill, write=os.write, pid=os.getpid, number=signal.{name}):
+        kill(pid(), number)
+        write(1, b"killed\\n")
+sys.last = Last()
+TASKS = [Web]
+"""
+    with ready(tmp_path, body, "--processes", "1") as service:
+        assert service.stop() == 0, service.output
+        assert "killed" in service.lines
+
+
 def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
     with ready(tmp_path) as service:
         os.kill(service.ready_pid(2), signal.SIGKILL)

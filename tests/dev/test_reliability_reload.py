@@ -74,6 +74,22 @@ def test_exit_handler_of_a_reload_that_never_ends(tmp_path: Path) -> None:
         assert service.output.count("Not ended within 1 s after") == 2  # what is left, for both
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signal_at_the_very_end_of_a_reload(tmp_path: Path, name: str) -> None:
+    code = f"""
+import os, signal, sys
+class Last:
+    def __del__(self, kill=os.kill, write=os.write, pid=os.getpid(), number=signal.{name}):
+        kill(pid, number)
+        write(1, b"killed\\n")
+sys.last = Last()
+{CODE}"""
+    with Reloaded(tmp_path, *LOCAL, code=code) as service:
+        service.started()
+        assert service.stop() == 0, service.output
+        assert service.output.count("killed") == 2  # the service and its parent
+
+
 FULL = """
 import fcntl, os
 if "FULL" not in os.environ:  # in the parent alone

@@ -35,7 +35,7 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
         raise UsageError("--processes needs the main thread, where signals arrive.")
     if not hasattr(os, "pidfd_open"):
         raise UsageError("--processes needs Linux: run one process here.")
-    kept = STOP if service.health.owns_process else ()  # those that ask for its end count no more
+    kept = SIGNALS if service.health.owns_process else ()  # they count no more
     found: list[Any] = []  # the plan, or what came in its place
     ended, worker = ServiceThread(service), JobThread(f"{service.name} lifecycle", found.append)
     with ExitStack() as opened:

@@ -118,7 +118,7 @@ class Parent:
         self.stopped: float = inf
         """When the signal to stop came, by `time.monotonic`."""
         self._deadline = inf
-        self._reader, self._waker = opened.enter_context(signals_in_pipe(_SIGNALS))
+        self._reader, self._waker = opened.enter_context(signals_in_pipe(_SIGNALS, _SIGNALS))
         opened.callback(self._close)
 
     def watch(self, paths: list[str], ended: threading.Event) -> None:
