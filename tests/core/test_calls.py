@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from sparts.calls import Call, CallRefusedError, Reason, blocking
-from sparts.errors import PluginError, TryLater
+from sparts.calls import Call, CallRefusedError, Reason, blocking, wrap_clients
+from sparts.errors import PluginError, TryLater, UsageError
 from sparts.hookspecs import hookimpl
 from sparts.states import ServiceStatus
 from sparts.tasks.async_periodic import AsyncPeriodicTask
@@ -234,6 +235,27 @@ def test_hook_that_fails_ends_the_start_by_name() -> None:
         running(with_plugins([Broken()], Doubling)),
     ):
         pass
+
+
+def yields(call: Call, proceed: Any) -> Any:
+    yield proceed()
+
+
+async def yields_later(call: Call, proceed: Any) -> Any:
+    yield await proceed()
+
+
+Yielding = type("Yielding", (), {"__call__": lambda self, call, proceed: (yield proceed())})
+
+
+@pytest.mark.parametrize("wrapper", [yields, yields_later, partial(yields), Yielding(), "none"])
+def test_wrapper_that_would_run_nothing_is_refused(wrapper: Any) -> None:
+    """A generator: each call would seem done, and an item of a queue would be lost."""
+    refused = pytest.raises(PluginError, match=r"Plugin.*sparts_call_wrap.*without yield")
+    with refused, running(with_plugins([Plugin(wrapper)], Doubling)):
+        pass
+    with pytest.raises(UsageError, match="without yield"):
+        wrap_clients(wrapper)
 
 
 # -- context variables -----------------------------------------------------------------------------

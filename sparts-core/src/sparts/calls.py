@@ -11,6 +11,8 @@ the caller gets: mostly what ``proceed()`` gives, which runs the handler.
   handlers. Where `Call.is_async` is False, it runs in the handler's thread and must await nothing
   else.
 
+A generator would run nothing, so it ends the start with an error.
+
 To refuse, raise `CallRefusedError` before ``proceed()``. Each transport has its own answer for it.
 """
 
@@ -23,7 +25,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from sparts.errors import SpartsError
+from sparts.errors import SpartsError, check_wrapper, code_flags
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator, Iterable, Sequence
@@ -49,7 +51,6 @@ Wrapper: TypeAlias = "Callable[[Call, Proceed], Any]"
 
 _F = TypeVar("_F", bound="Future[Any]")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the import of inspect
 
 
 class Reason(StrEnum):
@@ -301,8 +302,11 @@ def wrap_clients(wrapper: Wrapper) -> None:
     """Wrap the calls that all clients of this process make from now on; the last is the outermost.
 
     Clients belong to no service, so this is no hook. Code that wraps them calls `unwrap_clients`.
+
+    Raises:
+        UsageError: it is a generator.
     """
-    _clients.insert(0, wrapper)
+    _clients.insert(0, check_wrapper(wrapper))
 
 
 def unwrap_clients(wrapper: Wrapper) -> None:
@@ -327,11 +331,7 @@ def _nested(wrappers: Sequence[Wrapper]) -> Wrapper | None:
 
 def awaits(wrapper: Any) -> bool:
     """Return whether a wrapper is an ``async def``."""
-    while hasattr(wrapper, "func"):  # functools.partial
-        wrapper = wrapper.func
-    function = wrapper if hasattr(wrapper, "__code__") else vars(type(wrapper)).get("__call__")
-    code = getattr(function, "__code__", None)
-    return code is not None and bool(code.co_flags & _COROUTINE)
+    return bool(code_flags(wrapper) & 0x80)  # inspect.CO_COROUTINE
 
 
 def _run_in_thread(wrapper: Wrapper) -> Wrapper:

@@ -52,8 +52,7 @@ def message_of(error: object) -> str:
 
 def type_name(value: object) -> str:
     """Return the name of the type of an object; never raises."""
-    name: str = vars(type)["__name__"].__get__(type(value))  # whatever its metaclass says
-    return name
+    return str(vars(type)["__name__"].__get__(type(value)))  # whatever its metaclass says
 
 
 def traceback_of(error: BaseException) -> str:
@@ -259,6 +258,21 @@ def check_free(name: str, function: object, taken: Container[str]) -> None:
         raise UsageError(f"the name {name!r} is taken; begin it with your own or your plugin's.")
     if not callable(function):
         raise UsageError(f"{name!r} is not a function but {function!r}.")
+
+
+def code_flags(function: Any) -> int:
+    """Return what ``inspect.CO_...`` describe of the code of a function; 0: it has none."""
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    method = function if hasattr(function, "__code__") else vars(type(function)).get("__call__")
+    return getattr(getattr(method, "__code__", None), "co_flags", 0)
+
+
+def check_wrapper(wrapper: Any) -> Any:
+    """Return what wraps calls; `UsageError` if it is a generator, which would run nothing."""
+    if not callable(wrapper) or code_flags(wrapper) & 0x220:  # CO_GENERATOR, CO_ASYNC_GENERATOR
+        raise UsageError(f"{wrapper!r} wraps no calls: write a def or async def without yield.")
+    return wrapper
 
 
 def log_thread_end(logger: Logger, args: ExceptHookArgs) -> None:

@@ -101,8 +101,7 @@ def ours(owner: T) -> T:
 
 def service_of(task: Any) -> Service:
     """Return the service of a task, past what their classes have overwritten."""
-    service: Service = ours(ours(task).service)
-    return service
+    return cast("Service", ours(ours(task).service))
 
 
 def overwritten(owner: Any) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from sparts.established import TaskReference
 from sparts.references import name_or_class, resolve_all
@@ -69,8 +69,7 @@ class Tasks:
 
     def _by_name(self) -> dict[str, Any]:
         if self._running and self._running.made:  # also when every task was left out
-            made: dict[str, Any] = self._running.tasks()
-            return made
+            return cast("dict[str, Any]", self._running.tasks())
         return {task.__name__: task for task in self.task_classes}
 
     def __contains__(self, task: object) -> bool:

@@ -10,7 +10,7 @@ from sparts import references
 from sparts.base_work import keep_base_work, must_override
 from sparts.context import ExecuteContext
 from sparts.counters import counter
-from sparts.errors import SkipTask, TryLater
+from sparts.errors import SkipTask, TryLater, check_wrapper
 from sparts.established import EstablishedTask, TaskReference
 from sparts.kernel.supervision import Supervisor
 from sparts.shown import ours, shown, take_renamed
@@ -277,8 +277,8 @@ class VTask(EstablishedTask):
     @cached_property
     def _call_wrappers(self) -> Sequence[Wrapper]:
         """What plugins wrap the calls of this task in: see `sparts.calls`."""
-        kind, hooks = self.CALL_KIND, self._instance.hooks
-        return hooks.collect("sparts_call_wrap", task=self, kind=kind) if kind else ()
+        kind, collect = self.CALL_KIND, self._instance.hooks.collect
+        return collect("sparts_call_wrap", check_wrapper, task=self, kind=kind) if kind else ()
 
     def _give_up_start(self) -> None:
         """Learn that a stop was asked for while the task is started: wait for nothing any more.

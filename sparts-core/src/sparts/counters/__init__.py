@@ -243,9 +243,8 @@ def _wants_owner(fn: Callable[..., float | None]) -> bool:
 def _metrics(obj: object) -> Iterator[Metric | Labelled[Any]]:
     """The object's metrics: those its class declares, in that order, then those set on itself."""
     found: dict[str, Any] = {}
-    for base in reversed(type(obj).__mro__[:-1]):
-        found.update(vars(base))
-    found.update(vars(obj).copy())
+    for each in (*reversed(type(obj).__mro__[:-1]), obj):
+        found.update(vars(each))
     for name, value in found.items():
         if hasattr(type(value), "readings"):  # a metric, or a family of them by labels
             value.name = value.name or name
