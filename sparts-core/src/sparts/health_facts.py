@@ -135,8 +135,7 @@ class HealthFacts:
         told = [f"{task.name} is {task.state}" for task in tasks if task.failed]
         waiting = [f"{task.name} is not ready" for task in tasks if self.serves and not task.ready]
         failing = [f"{name} is unhealthy: {why}" for name, why in checks.items() if why]
-        found: str = masked("; ".join([*told, *self.warnings().values(), *waiting, *failing]))
-        return found
+        return str(masked("; ".join([*told, *self.warnings().values(), *waiting, *failing])))
 
     # -- warnings ----------------------------------------------------------------------------------
 

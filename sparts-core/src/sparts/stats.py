@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sparts import entry_points
 from sparts.counters import CallbackCounter, counters_of, metrics_of, read_counters
@@ -74,8 +74,7 @@ class Stats:
     def exported_values(self) -> dict[str, str]:
         """Return all exported values by name."""
         with self._lock:
-            found: dict[str, str] = masked(dict(self._exported))
-        return found
+            return cast("dict[str, str]", masked(dict(self._exported)))
 
     # -- counters ----------------------------------------------------------------------------------
 
@@ -127,8 +126,7 @@ class Stats:
 
     def describe_state(self) -> dict[str, Any]:
         """Return what `describe` does, but no counters and options: they cost most of the time."""
-        described: dict[str, Any] = masked(self._described())
-        return described
+        return cast("dict[str, Any]", masked(self._described()))
 
     def _described(self) -> dict[str, Any]:
         service, health = self._service, self._health

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sparts.errors import describe
 from sparts.hookspecs import hookimpl
@@ -39,5 +39,4 @@ def sparts_service_create(service: VService) -> None:
 
 def _warnings_of(service: Service) -> dict[str, int]:
     """Return the warnings of restarted tasks, by the names of the tasks."""
-    warnings: dict[str, int] = service.hooks.kept.setdefault("checks", {})
-    return warnings
+    return cast("dict[str, int]", service.hooks.kept.setdefault("checks", {}))

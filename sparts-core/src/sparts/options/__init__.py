@@ -33,12 +33,7 @@ from sparts.options.binding import (
     state_of,
 )
 from sparts.options.plain import bound_options, declared_options
-from sparts.options.sources import (
-    Namespace,
-    check_required,
-    parse_options,
-    reload_values,
-)
+from sparts.options.sources import Namespace, check_required, parse_options, reload_values
 
 if TYPE_CHECKING:
     import argparse

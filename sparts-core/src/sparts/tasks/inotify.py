@@ -6,14 +6,13 @@ import ctypes
 import errno
 import logging
 import os
+import select
 import stat as stats
 import struct
 import threading
 from collections.abc import Callable, Iterable
-from math import inf
+from contextlib import suppress
 from typing import NamedTuple
-
-from sparts.inbox import await_ready
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
@@ -24,7 +23,7 @@ _ITSELF = _MOVE_SELF | _DELETE_SELF | _ATTRIB | _UNMOUNT
 _CONTENTS = _ITSELF | _MODIFY | _CLOSE_WRITE
 _NAMES = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO
 _HEADER = struct.Struct("iIII")
-_PAIR_TIME = 0.01  # seconds that the second half of a move may take
+_PAIR_TIME = 10  # milliseconds that the second half of a move may take
 _LINKS = 40  # as many as the kernel follows
 _TRIES = 10
 
@@ -111,6 +110,8 @@ def make_watcher(
 class Watcher:
     """Watches a directory, whatever decides where its path leads, and where its links lead.
 
+    A change of the mounts of this process, which may hide what is watched, is an event of None.
+
     `renew` and `follow` are called by one thread.
 
     Args:
@@ -130,6 +131,12 @@ class Watcher:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._check(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
         self._end, self._ending = os.pipe()
+        self._mounts, self._poll = -1, select.poll()
+        for fd in (self._fd, self._end):
+            self._poll.register(fd, select.POLLIN)
+        with suppress(OSError):  # no /proc: then changes of mounts are not seen
+            self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            self._poll.register(self._mounts, select.POLLPRI)
         self._changing = threading.Lock()
         # Who hears of what: the name of a link, or None for the directory as a whole. With each
         # watch, the name in a directory that is meant, "" for itself and None for all.
@@ -220,11 +227,12 @@ class Watcher:
 
     def _run(self) -> None:
         while True:
-            wait = inf if self._left is None else _PAIR_TIME
-            ready = await_ready((self._fd, self._end), wait)
+            ready = dict(self._poll.poll(None if self._left is None else _PAIR_TIME))
             if self._end in ready:
                 return
-            if not ready:
+            if self._mounts in ready:  # something may be there instead of what is watched
+                self._tell(None)
+            if self._fd not in ready:
                 self._tell_left()
                 continue
             data, at = os.read(self._fd, 1 << 16), 0
@@ -284,7 +292,7 @@ class Watcher:
     def _close(self) -> None:
         self.stop()
         with self._changing:
-            for fd in (self._fd, self._end):
+            for fd in (self._fd, self._end, self._mounts):
                 if fd >= 0:
                     os.close(fd)
-            self._fd = self._end = -1
+            self._fd = self._end = self._mounts = -1

@@ -9,7 +9,7 @@ spreads connections evenly. This module is light: every service imports it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sparts.builtin import COPY_VARIABLE, Processes
 from sparts.hookspecs import hookimpl
@@ -28,8 +28,7 @@ _started_in = ""
 
 def copy_of(service: Any) -> Copy | None:
     """Return what a service knows of being a copy; None: it is none."""
-    found: Copy | None = ours(service).hooks.kept.get("processes")
-    return found
+    return cast("Copy | None", ours(service).hooks.kept.get("processes"))
 
 
 @hookimpl
