@@ -262,7 +262,7 @@ def test_full_queue_raises_in_time() -> None:
             lambda: task.submit("late", timeout=0),
         ]
         for attempt in attempts:
-            with pytest.raises(queue.Full, match="Full has no room: items waiting: 1"):
+            with pytest.raises(queue.Full, match=r"Full has no room \(items waiting: 1\)"):
                 attempt()
         task.let(None, None)
 

@@ -240,7 +240,7 @@ def test_one_connection_too_many_is_closed(serve: Any) -> None:
         for _ in range(2):
             with connect(service) as third:
                 assert third.recv(1) == b""
-        log.wait_for_line(r"connections are open: 2 \(--thrift-max-connections\)")
+        log.wait_for_line(r"connections are open \(2; see --thrift-max-connections\)")
         assert server.n_refused() == 2
         ask_text(one, "still served")
         other.close()

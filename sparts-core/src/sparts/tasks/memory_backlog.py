@@ -248,7 +248,7 @@ class MemoryBacklog(Backlog):
         while not self._closed and self.full():
             left = None if deadline is None else deadline - monotonic()
             if not block or (left is not None and left <= 0):
-                raise Full(f"{self.name} has no room: items waiting: {self.qsize()}.")
+                raise Full(f"{self.name} has no room (items waiting: {self.qsize()}).")
             self._blocked.add(me)
             try:
                 workers = {thread.ident for thread in self._workers if thread.is_alive()}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 Key: TypeAlias = "tuple[str, int] | int"
+"""What tells deliveries apart: the id and a hash of the body, or a number; see `Delivery`."""
 _REMEMBERED = 10_000
 """Of how many items that are done it is remembered that they are."""
 _FULL_WAIT = 1000
@@ -201,8 +202,8 @@ class Consumer(Publisher):
         return None if channel is None or channel.connection is None else channel
 
     def _delivered(self, message: amqp.Message) -> None:
-        number = message.properties.get("message_id") or ""
-        key: Key = (number, hash(message.body))
+        its_id = message.properties.get("message_id") or ""
+        key: Key = (its_id, hash(message.body))
         tag = message.delivery_tag
         if message.delivery_info["redelivered"]:
             if (known := self._held.get(key)) is not None and known.tag is None:
@@ -214,7 +215,7 @@ class Consumer(Publisher):
                 self.n_redelivered += 1
                 message.channel.basic_ack(tag)
                 return
-        if not number or key in self._held:
+        if not its_id or key in self._held:
             self._numbers += 1
             key = self._numbers
         context = self._held[key] = Delivery(message, key, tag)
@@ -227,7 +228,7 @@ class Consumer(Publisher):
         ):
             error = RemoteError(
                 "TooManyDeliveries",
-                f"it was begun and not finished, times: {context.attempt - 1}",
+                f"attempts that were begun and not finished: {context.attempt - 1}",
             )
             self.bury(context, "deliveries", error)
         else:

@@ -123,7 +123,9 @@ def headers_of(message: amqp.Message) -> dict[str, Any]:
 
 
 def _shallow(value: Any, levels: int = 20) -> bool:
-    """Whether a table or an array can be written as it was read: that takes more of the stack."""
+    """Return whether a value is nested no deeper than ``levels``: to write what is deeper could
+    need more of the stack than to read it did.
+    """
     inner = value.values() if isinstance(value, dict) else value
     if not isinstance(value, dict | list):
         return True

@@ -97,8 +97,8 @@ class Acceptor:
         self._settings.n_refused.increment()
         if not self._full:
             self._settings.logger.warning(
-                "%s was disconnected, as everybody is who comes now: connections are open: %d "
-                "(%s-max-connections)",
+                "%s was disconnected, as everybody is who comes now: too many connections are open "
+                "(%d; see %s-max-connections)",
                 format_address(address) or "a client",
                 len(self._connections),
                 self._settings.flag,

@@ -123,7 +123,8 @@ def _named(route: Any, params: bytes) -> bytes:
         return params
     values, names = _raws(params), route.method.names
     if len(values) > len(names):
-        raise InvalidArgumentsError(f"{route.method.qualified} takes fewer arguments: {len(names)}")
+        text = f"{route.method.qualified} got arguments: {len(values)}, and takes {len(names)}"
+        raise InvalidArgumentsError(text)
     return bytes(_encode(dict(zip(names, values, strict=False))))
 
 
