@@ -1,4 +1,4 @@
-"""Names of sparts 0.7 that nothing else here needs, and short ones for what its parts know.
+"""Names of sparts 0.7, short ones for what its parts know, and the type of what names a task.
 
 `EstablishedService` is a base of `sparts.vservice.VService`, `EstablishedTask` one of
 `sparts.vtask.VTask`. The kernel knows neither: it calls `_addArguments` and nothing else of them.

@@ -36,9 +36,9 @@ def sparts_options_add(
 ) -> type[OptionGroup] | Sequence[type[OptionGroup]]:
     """Add options to every service: classes derived from `sparts.options.OptionGroup`.
 
-    Called when the parser of the command line is built, in the thread that does so: the main
-    thread, as a rule. An exception ends the process with status 2 and names the plugin; ``-h``
-    shows it and goes on.
+    Called when the command line is read, and once more if that takes a parser (for ``-h``, after a
+    mistake, where a class brings its own), in the thread that does so: the main thread, as a rule.
+    An exception ends the process with status 2 and names the plugin; ``-h`` shows it and goes on.
     """
 
 
