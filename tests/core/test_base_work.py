@@ -60,6 +60,19 @@ def test_work_of_the_base_is_done_once(task: type[Base], done: list[str]) -> Non
         assert found.done == done
 
 
+def test_work_named_after_a_mixin_was_used_counts() -> None:
+    plain: Any = {"__module__": "sparts.mixed", "greet": lambda self: "mixed"}
+    mixin: Any = type("Mixin", (), plain)
+    type("Before", (mixin, VTask), {})
+
+    class Greets(VTask):
+        @base_work
+        def greet(self) -> None:
+            """Work of a name that nothing was marked by before."""
+
+    assert "greet" in marked_methods(type("After", (mixin, Greets), {}))
+
+
 def test_override_that_raises_is_not_completed() -> None:
     class Raising(Base):
         def initTask(self) -> None:  # noqa: N802

@@ -132,6 +132,7 @@ def test_environment_blocks_by_distribution_or_name(
 ) -> None:
     make_distribution(site, "acme-jobs", entry_points=entry("Job"))
     make_distribution(site, "beta-jobs", entry_points=entry("Other"))
+    monkeypatch.delenv("SPARTS_DISABLE_PLUGINS", raising=False)
     monkeypatch.setenv(variable, value)
     assert [name for name in ("Job", "Other") if found(name)] == left
 

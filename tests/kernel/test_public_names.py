@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sparts.errors import StartError
 from sparts.shown import ours, overwritten, public_names
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from sparts.tasks.periodic import PeriodicTask
@@ -130,6 +131,17 @@ def test_task_types_work_with_names_of_before_overwritten(
         assert service.health.ready
     assert service.health.status == "STOPPED"
     assert warned(caplog, "Service.Own") == ["name", "ready", "state"]
+
+
+def test_name_is_warned_about_though_start_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Fails(VTask):
+        def initTask(self) -> None:  # noqa: N802
+            self.state = "idle"  # type: ignore[misc, assignment]
+            raise ValueError
+
+    with pytest.raises(StartError), running(service_of(Fails)):
+        pass
+    assert warned(caplog, "Service.Fails") == ["state"]
 
 
 def test_names_of_before_on_services_are_free(caplog: pytest.LogCaptureFixture) -> None:
