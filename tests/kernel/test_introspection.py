@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, counters_of
 from sparts.errors import SpartsError
 from sparts.options import option
 from sparts.testing.running import make_service, running, service_of
@@ -85,6 +86,21 @@ def test_counters_are_read_by_name() -> None:
         assert math.isnan(service.getCounter("Mailer.broken"))
         with pytest.raises(KeyError, match=r"No counter is named 'Mailer\.received'"):
             service.getCounter("Mailer.received")
+
+
+def test_one_counter_is_read_without_other_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10,000, say."""
+    asked: list[object] = []
+
+    def asking(owner: object) -> Any:
+        asked.append(owner)
+        return counters_of(owner)
+
+    monkeypatch.setattr("sparts.stats.counters_of", asking)
+    with running(Service) as service:
+        asked.clear()
+        assert service.getCounter("Mailer.sent") == 0
+        assert asked == [service, service.requireTask(Mailer)]
 
 
 def test_counters_are_those_of_the_instance() -> None:

@@ -78,11 +78,13 @@ class Stats:
 
     # -- counters ----------------------------------------------------------------------------------
 
-    def _functions(self) -> dict[str, Callable[[], float | None]]:
+    def _functions(self, of: str = "") -> dict[str, Callable[[], float | None]]:
+        """Return what reads each counter, of tasks only those that may have the name ``of``."""
         found: dict[str, Callable[[], float | None]] = {}
         found |= {**self._more_counters, **counters_of(self._raw)}
         for task in self._tasks():
-            found |= {f"{task.name}.{name}": c for name, c in counters_of(task.task).items()}
+            if of.startswith(f"{task.name}.") or not of:
+                found |= {f"{task.name}.{name}": c for name, c in counters_of(task.task).items()}
         return found
 
     def counters(self) -> dict[str, LiveNumber]:
@@ -92,9 +94,9 @@ class Stats:
 
     def counter(self, name: str) -> LiveNumber:
         """Return the value of one counter; see `VService.getCounter`."""
-        counters = self._functions()
+        counters = self._functions(name)
         if name not in counters:
-            known = ", ".join(sorted(map(masked, counters)))
+            known = ", ".join(sorted(map(masked, self._functions())))
             raise KeyError(f"No counter is named {name!r}. There are: {known}.")
         found = read_counters({name: counters[name]})
         return found.get(name, live(float("nan"), counters[name]))
