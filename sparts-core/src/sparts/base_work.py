@@ -52,13 +52,16 @@ def must_override(method: F) -> F:
 
 def keep_base_work(cls: Any) -> None:
     """Have the marked methods called that a class, or a class mixed into it, overrides."""
+    overridden: set[str] = set()
     for base in cls.__mro__:
-        if vars(base).get("_base_work_kept") != len(_names) and base.__module__[:7] == "sparts.":
+        if base.__module__[:7] != "sparts.":
+            overridden |= _names & vars(base).keys()
+        elif vars(base).get("_base_work_kept") != len(_names):
             base._base_work_kept = len(_names)
             for name in _names & vars(base).keys():
                 if _is_plain(found := vars(base)[name]):
                     setattr(base, name, base_work(found))
-    for name in _names:
+    for name in overridden:
         versions = _versions(cls, name)
         newest: Any = next(versions, None)
         if _is_plain(newest) and (marked := next(filter(_is_marked, versions), None)):

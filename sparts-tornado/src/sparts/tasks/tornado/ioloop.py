@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
-from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 from tornado.platform.asyncio import AsyncIOLoop
 
