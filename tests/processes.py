@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sparts.signals import SAME
+from sparts.inbox import SAME
 from sparts.testing import processes
 from sparts.testing.waiting import WAIT
 

@@ -16,7 +16,7 @@ import uvloop
 from sparts.errors import UsageError
 from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.tasks.watched_loops import LoopWatch
+from sparts.tasks.asyncio_loop import LoopWatch
 from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_of
 from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import RestartPolicy

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparts import logs
 from sparts.builtin import systemd
-from sparts.escaping import lines, one_line
+from sparts.masking import lines, one_line
 from sparts.testing.running import running
 from sparts.vservice import VService
 

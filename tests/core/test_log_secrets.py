@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparts.logs.fields import SecretFilter
+from sparts.logs.formats import SecretFilter
 from sparts.masking import hide_secret
 from sparts.options import option, reload_options
 

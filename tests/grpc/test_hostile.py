@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import grpc
 import pytest
 from hpack import Decoder, Encoder
-from sparts.net.memory import FULL
+from sparts.net.metering import FULL
 from sparts.tasks.grpc import GrpcTask
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService

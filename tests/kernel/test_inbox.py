@@ -60,7 +60,7 @@ def test_closing_leaves_no_descriptor() -> None:
 STORM = """
 import os, signal, threading
 from sparts.inbox import Inbox, Message
-from sparts.signals import SignalHandlers
+from sparts.inbox import SignalHandlers
 inbox = Inbox()
 inbox.open()
 seen = threading.Semaphore(0)
@@ -84,7 +84,7 @@ def test_signal_just_before_the_wait_is_noticed(tmp_path: Path) -> None:
 
 
 def test_handlers_and_wakeup_are_put_back(inbox: Inbox) -> None:
-    from sparts.signals import SignalHandlers
+    from sparts.inbox import SignalHandlers
 
     before = signal.getsignal(signal.SIGTERM)
     with SignalHandlers(lambda number: None, inbox.wakeup):

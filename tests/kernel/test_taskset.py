@@ -17,8 +17,7 @@ from sparts.errors import (
     UsageError,
 )
 from sparts.options import prefix_of
-from sparts.references import resolve, resolve_all
-from sparts.taskset import Tasks
+from sparts.references import Tasks, resolve, resolve_all
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from sparts.net.memory import Requests
+from sparts.net.metering import Requests
 
 LOGGER = logging.getLogger("test.memory")
 

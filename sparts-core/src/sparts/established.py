@@ -2,17 +2,17 @@
 
 `EstablishedService` is a base of `sparts.vservice.VService`, `EstablishedTask` one of
 `sparts.vtask.VTask`. The kernel knows neither: it calls `_addArguments` and nothing else of them.
-What they show is always the present state, so that code which keeps it sees changes.
+What they show is always the present state (`sparts.views`), so that code which keeps it sees
+changes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, overload
 
-from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
+from sparts.counters import counters_of, read_counters
 from sparts.counters.metric import live
 from sparts.errors import OptionError
 from sparts.options import dest_of, set_option
@@ -21,75 +21,20 @@ from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Mapping
     from typing import Protocol
 
     from sparts.counters.metric import LiveNumber
     from sparts.health_facts import HealthFacts
     from sparts.protocols import Instance, Task
     from sparts.stats import Stats
+    from sparts.views import Counters, ExportedValues, View
 
-K = TypeVar("K")
-V = TypeVar("V")
 T = TypeVar("T")
 
 TaskReference: TypeAlias = "type[Task] | str"
 """A task class, or one of the forms of its name: ``NAME``, ``NAME@DISTRIBUTION``, ``module:Class``,
 or ``alias=`` and any of these."""
-
-
-class View(Mapping[K, V]):
-    """A mapping that is read again at each look into it.
-
-    Args:
-        read: returns what it shows now.
-    """
-
-    def __init__(self, read: Callable[[], Mapping[K, V]]) -> None:
-        self._read = read
-
-    def __getitem__(self, key: K) -> V:
-        return self._read()[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._read())
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def __repr__(self) -> str:
-        return repr(dict(self._read()))
-
-
-class ExportedValues(View[str, str], MutableMapping[str, str]):
-    """The exported values of a service; what is set here is exported."""
-
-    def __init__(self, service: Any) -> None:
-        super().__init__(service._instance.stats.exported_values)
-        self._set = service._instance.stats.export
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self._set(name, value)
-
-    def __delitem__(self, name: str) -> None:
-        self._read()[name]
-        self._set(name, None)
-
-
-class Counters(View[str, Any], MutableMapping[str, Any]):
-    """The counters that a service or task has itself; a function that is set here becomes one."""
-
-    def __init__(self, owner: object) -> None:
-        super().__init__(lambda: counters_of(owner))
-        self._owner = owner
-
-    def __setitem__(self, name: str, value: Callable[[], float | None]) -> None:
-        metric = value if isinstance(value, Metric) else CallbackCounter(value)
-        metric.name = name
-        vars(self._owner)[f"counter {name}"] = metric
-
-    def __delitem__(self, name: str) -> None:
-        del vars(self._owner)[f"counter {name}"]
 
 
 class Registry(list[type[Any]]):
@@ -122,6 +67,8 @@ class _Established:
 
         A function (or counter) that is put in under a name becomes a counter.
         """
+        from sparts.views import Counters  # few services ask for this, and the next two
+
         return Counters(self)
 
     def getChild(self, name: str) -> Any:  # noqa: N802
@@ -226,11 +173,15 @@ class EstablishedService(_Established):
     @shown
     def warnings(self) -> View[int, str]:
         """The present warnings by id; `registerWarning` and `clearWarning` change them."""
+        from sparts.views import View
+
         return View(self._instance.health.warnings)
 
     @shown
     def exported_values(self) -> ExportedValues:
         """The exported values by name; setting one exports it."""
+        from sparts.views import ExportedValues
+
         return ExportedValues(self)
 
     @shown

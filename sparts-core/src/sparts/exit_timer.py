@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from sparts.stacks import format_thread
+from sparts.errors import format_thread
 from sparts.standard_streams import complain
 
 EXIT_DEADLINE = 70

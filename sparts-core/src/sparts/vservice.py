@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sparts.dispatch import Hooks
     from sparts.kernel.health import Health
+    from sparts.references import Tasks
     from sparts.stats import Stats
-    from sparts.taskset import Tasks
 
 __all__ = ["ServiceThread", "VService"]
 

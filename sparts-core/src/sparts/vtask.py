@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts import references
 from sparts.base_work import keep_base_work, must_override
-from sparts.context import ExecuteContext
 from sparts.counters import counter
-from sparts.errors import SkipTask, TryLater, check_wrapper
+from sparts.errors import SkipTask, TryLater, check_wrapper, format_thread
 from sparts.established import EstablishedTask, TaskReference
 from sparts.kernel.supervision import Supervisor
+from sparts.references import Tasks
 from sparts.shown import ours, shown, take_renamed
-from sparts.stacks import format_thread
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy
-from sparts.taskset import Tasks
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sparts.calls import Wrapper
+    from sparts.context import ExecuteContext
     from sparts.vservice import VService
 
 __all__ = [
@@ -35,6 +34,15 @@ __all__ = [
 
 REGISTERED = references.registered
 """The tasks of every service of this process; `VTask.register` adds to them."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what only some tasks need when it is first asked for."""
+    if name != "ExecuteContext":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sparts.context import ExecuteContext
+
+    return ExecuteContext
 
 
 class VTask(EstablishedTask):

@@ -14,17 +14,15 @@ Every method of every counter may be called from any thread.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from threading import get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.counters.metric import LiveNumber, Metric, Reading, live
+from sparts.counters.metric import Labelled, LiveNumber, Metric, Reading, labelled, live
 
 if TYPE_CHECKING:
-    from sparts.counters.labels import Labelled, labelled
     from sparts.counters.sampling import SampleType, samples
 
 __all__ = [
@@ -34,19 +32,15 @@ __all__ = [
 ]  # fmt: skip
 
 _log = logging.getLogger("sparts.counters")
-_LATER = {
-    "Labelled": "labels",
-    "labelled": "labels",
-    "SampleType": "sampling",
-    "samples": "sampling",
-}
 
 
 def __getattr__(name: str) -> Any:
     """Import what not every service uses when it is first asked for."""
-    if name not in _LATER:
+    if name not in ("SampleType", "samples"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sparts.counters.{_LATER[name]}"), name)
+    from sparts.counters import sampling
+
+    return getattr(sampling, name)
 
 
 class Sum(Metric):

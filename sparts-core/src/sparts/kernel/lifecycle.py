@@ -19,12 +19,17 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sparts.errors import StartError, StopTimeoutError, log_error, type_name
+from sparts.errors import (
+    StartError,
+    StopTimeoutError,
+    format_thread,
+    format_threads,
+    log_error,
+    type_name,
+)
 from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
-from sparts.inbox import JobThread, Message, Timers
+from sparts.inbox import RELOAD, STACKS, JobThread, Message, Timers, name_of
 from sparts.kernel.phases import Ending, Phases
-from sparts.signals import RELOAD, STACKS, name_of
-from sparts.stacks import format_thread, format_threads
 from sparts.standard_streams import end_output
 from sparts.states import ServiceStatus, TaskState
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.errors import log_thread_end
 from sparts.exit_timer import guard_exit
-from sparts.inbox import Inbox, Message
+from sparts.inbox import Inbox, Message, SignalHandlers
 from sparts.kernel.lifecycle import Lifecycle
-from sparts.signals import SignalHandlers
 
 if TYPE_CHECKING:
     import signal

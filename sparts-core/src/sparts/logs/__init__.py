@@ -18,8 +18,7 @@ from os import PathLike, fspath
 from os.path import abspath
 
 from sparts.errors import OptionError
-from sparts.logs.fields import SecretFilter, log_fields
-from sparts.logs.formats import make_formatter
+from sparts.logs.formats import SecretFilter, log_fields, make_formatter
 from sparts.logs.handlers import LogFileHandler, OutputHandler, StderrHandler
 from sparts.masking import hide_secret
 from sparts.option_types import Expected

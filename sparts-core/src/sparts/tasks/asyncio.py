@@ -6,10 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts.base_work import must_override
-from sparts.errors import TaskFailedError
+from sparts.errors import TaskFailedError, format_coroutine
 from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask
-from sparts.stacks import format_coroutine
 from sparts.supervision import Backoff
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 

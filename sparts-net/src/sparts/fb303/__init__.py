@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.errors import SpartsError, message_of
-from sparts.escaping import encodable
+from sparts.masking import encodable
 from sparts.net.asking import Asking
 from sparts.patterns import matcher
 from sparts.shown import ours

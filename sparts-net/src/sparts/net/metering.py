@@ -1,7 +1,8 @@
 """What every server does with its requests: counts, times, names and logs them.
 
 A server task derives from `Metered`, and calls its `Meter` when a request begins and ends. Both
-calls together take about a microsecond.
+calls together take about a microsecond. `Requests` limits the memory that the requests of all
+clients of a server take together.
 """
 
 from __future__ import annotations
@@ -14,19 +15,79 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from logging import Logger
-from math import floor
-from time import perf_counter
+from math import floor, inf
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
-from sparts.counters.labels import Labelled, labelled
+from sparts.counters.metric import Labelled, labelled
 from sparts.counters.sampling import SampleType, samples
-from sparts.escaping import one_line
 from sparts.logs import level_name, log_fields
+from sparts.masking import one_line
 from sparts.options import Option, option
 
 if TYPE_CHECKING:
     from sparts.protocols import Service
+
+
+SMALL = 4096
+"""Bytes of a request that are not counted: so many every client may have."""
+FULL = "The requests of all clients take too much memory."
+"""Why a request is refused."""
+
+
+class Requests:
+    """The requests that arrive or are not answered, of which the slowest give way to others.
+
+    So clients that only hold memory do not keep out those that use it. For the thread of the loop.
+
+    A sender has two methods: ``sending_for()`` returns for how many seconds the client has been
+    sending, or None if it has sent all. ``refuse_for_memory()`` refuses a request that was
+    released, as the protocol says it.
+
+    Args:
+        limit: how many bytes they may take; 0: no limit.
+        logger: warns when requests are refused, at most once a minute.
+    """
+
+    def __init__(self, limit: int, logger: Any) -> None:
+        self._limit, self._logger, self._warn_from = limit or inf, logger, 0.0
+        self._held: dict[Any, int] = {}
+        self.taken: int = 0
+        self.n_refused: int = 0
+        """How many requests were refused to make room."""
+
+    def hold(self, sender: Any, size: int) -> bool:
+        """Note how many bytes a request takes now; False: it was refused, to make room.
+
+        Requests that have come wholly are not refused, except the one that is held.
+        """
+        self.taken += size - self._held.get(sender, 0)
+        self._held[sender] = size
+        if self.taken > self._limit:
+            self._make_room(sender)
+        return sender in self._held
+
+    def _make_room(self, newest: Any) -> None:
+        rates = {newest: inf}
+        for sender, size in self._held.items():
+            if (seconds := sender.sending_for()) is not None:
+                rates[sender] = size / max(seconds, 1e-6)
+        for sender in sorted(rates, key=lambda each: rates[each]):
+            if self.taken <= self._limit * 15 / 16:
+                break
+            self.release(sender)
+            self.n_refused += 1
+            sender.refuse_for_memory()
+        if monotonic() >= self._warn_from:
+            self._warn_from = monotonic() + 60.0
+            text = "Requests of all clients take more than %d MiB of memory: some are refused"
+            self._logger.warning(text, int(self._limit) >> 20)
+
+    def release(self, sender: Any) -> None:
+        """Note that a request was answered, or that its client has gone."""
+        self.taken -= self._held.pop(sender, 0)
+
 
 #: What is taken over from a client: what proxies make, and nothing that could break a log line.
 VALID_ID = r"[A-Za-z0-9._~+/=:@-]{1,128}"  # compiled at the first use

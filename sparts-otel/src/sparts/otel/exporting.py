@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
-from sparts.escaping import encodable
-from sparts.masking import masked
+from sparts.masking import encodable, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

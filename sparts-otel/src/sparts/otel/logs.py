@@ -10,8 +10,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from sparts.errors import message_of, traceback_of
-from sparts.logs.fields import present_fields
-from sparts.logs.formats import message_of_record
+from sparts.logs.formats import message_of_record, present_fields
 from sparts.otel.exporting import clean, cleaned
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from sparts.escaping import encodable
+from sparts.masking import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from sparts import calls
-from sparts.escaping import encodable
+from sparts.masking import encodable
 from sparts.otel import current
 from sparts.otel.exporters import exporters
 from sparts.otel.exporting import CleaningExporter

@@ -6,7 +6,7 @@ import argparse
 from urllib.parse import urlsplit
 
 from sparts.errors import UsageError
-from sparts.escaping import one_line
+from sparts.masking import one_line
 from sparts.rpc.clients import provided, providers
 from sparts.rpc.interface import Interface
 

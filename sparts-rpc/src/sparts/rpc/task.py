@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
-from sparts.counters.labels import Labelled
+from sparts.counters.metric import Labelled
 from sparts.errors import UsageError
 from sparts.net.metering import Collected, Durations
 from sparts.rpc.errors import UnavailableError

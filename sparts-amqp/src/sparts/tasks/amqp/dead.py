@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import StartError, UsageError, describe, text_of
-from sparts.escaping import lines, one_line
+from sparts.masking import lines, one_line
 from sparts.option_types import Expected
 from sparts.tasks.amqp.addresses import broker_addresses
 

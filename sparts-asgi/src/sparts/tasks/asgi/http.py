@@ -14,8 +14,7 @@ from urllib.parse import unquote
 
 import httptools
 from sparts.logs import log_fields
-from sparts.net.memory import FULL, SMALL
-from sparts.net.metering import LOST, RequestFields
+from sparts.net.metering import FULL, LOST, SMALL, RequestFields
 from sparts.tasks.asgi.cycle import ANSWERED, Cycle, Flow, Output, PlainOutput
 from sparts.tasks.asgi.refusing import LINGERING, Refusing
 from sparts.tasks.asgi.shared import Timed
@@ -319,7 +318,7 @@ class Connection(Refusing, Timed):
         return began + limits.read_timeout + self._received / MIN_BODY_RATE
 
     def sending_for(self) -> float | None:
-        """Return for how long the client has been sending a body; see `sparts.net.memory`."""
+        """Return for how long the client has been sending a body; see `sparts.net.metering`."""
         cycle = self.current
         return perf_counter() - cycle.began if cycle is not None and cycle.more_body else None
 

@@ -8,7 +8,7 @@ from email.utils import formatdate
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.net.memory import Requests
+from sparts.net.metering import Requests
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 

@@ -7,8 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sparts.logs import log_fields
-from sparts.net.memory import FULL, SMALL
-from sparts.net.metering import LOST, RequestFields
+from sparts.net.metering import FULL, LOST, SMALL, RequestFields
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -92,7 +91,7 @@ class WebSocket(WebSocketsSansIOProtocol):
                 self.data_received(b"")
         return message
 
-    # -- memory; see `sparts.net.memory` -----------------------------------------------------------
+    # -- memory; see `sparts.net.metering` ---------------------------------------------------------
 
     def _hold(self) -> None:
         """Note how much memory is taken, which the clients of the server share."""

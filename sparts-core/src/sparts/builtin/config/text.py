@@ -14,8 +14,7 @@ from enum import Enum
 from itertools import groupby
 
 from sparts.errors import text_of
-from sparts.escaping import one_line
-from sparts.masking import MASK, masked
+from sparts.masking import MASK, masked, one_line
 from sparts.option_types import written
 from sparts.options import prefix_of
 from sparts.options.arguments import summary

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sparts.builtin import COPY_VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.errors import SpartsError, describe, log_error
-from sparts.logs.fields import process_fields
+from sparts.logs.formats import process_fields
 from sparts.shown import ours
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from sparts.builtin.processes.child import Plan
 from sparts.builtin.processes.parent import SIGNALS, Parent
 from sparts.errors import StartError, UsageError
 from sparts.exit_timer import ExitTimer
-from sparts.inbox import JobThread, await_ready
+from sparts.inbox import STOP, JobThread, await_ready
 from sparts.kernel.lifecycle import LOG_END
 from sparts.kernel.runner import ServiceThread
-from sparts.signals import STOP
 from sparts.system import signals_in_pipe
 
 if TYPE_CHECKING:

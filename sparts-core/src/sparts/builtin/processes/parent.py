@@ -20,8 +20,7 @@ from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import LONGEST_DELAY, STEADY, Again, Child, Plan, State
 from sparts.builtin.processes.relay import Relay
 from sparts.exit_timer import EXIT_DEADLINE
-from sparts.inbox import await_ready
-from sparts.signals import SAME, STACKS, STOP
+from sparts.inbox import SAME, STACKS, STOP, await_ready
 from sparts.standard_streams import reason_of
 
 if TYPE_CHECKING:

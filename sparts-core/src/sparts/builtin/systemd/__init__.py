@@ -11,8 +11,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sparts.builtin import Installing, ProcessOptions, switch
-from sparts.escaping import one_line
 from sparts.hookspecs import hookimpl
+from sparts.masking import one_line
 from sparts.options import Option, OptionGroup
 from sparts.shown import ours
 from sparts.states import ServiceStatus

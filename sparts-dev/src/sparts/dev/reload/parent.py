@@ -18,10 +18,9 @@ import watchfiles
 from sparts.dev.reload import RELOADED
 from sparts.errors import UsageError, describe
 from sparts.exit_timer import guard_exit
-from sparts.inbox import await_ready
+from sparts.inbox import RELOAD, STACKS, STOP, await_ready
 from sparts.net.inherited import inherited_sockets
 from sparts.net.unix_sockets import SocketFile
-from sparts.signals import RELOAD, STACKS, STOP
 from sparts.standard_streams import complain
 from sparts.system import FIRST, signals_in_pipe, spawn, watch_child
 

@@ -9,10 +9,9 @@ from contextvars import Context, copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sparts.escaping import one_line
 from sparts.logs import log_fields
-from sparts.net.memory import SMALL
-from sparts.net.metering import RequestFields
+from sparts.masking import one_line
+from sparts.net.metering import SMALL, RequestFields
 from sparts.tasks.grpc import serving
 from sparts.tasks.grpc.incoming import Accounted, Incoming
 from sparts.tasks.grpc.weight import LARGE, TooHeavyError

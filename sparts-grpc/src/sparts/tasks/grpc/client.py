@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import SampleType, counter, labelled, samples
-from sparts.counters.labels import Labelled
+from sparts.counters.metric import Labelled
 from sparts.errors import OptionError
 from sparts.established import TaskReference
 from sparts.loops import LoopBoundTask

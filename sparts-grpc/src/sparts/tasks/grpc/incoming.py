@@ -6,7 +6,7 @@ from collections import deque
 from time import perf_counter
 from typing import Any
 
-from sparts.net.memory import FULL, SMALL
+from sparts.net.metering import FULL, SMALL
 from sparts.tasks.grpc.wire import PREFIX, too_long, unpacked
 
 import grpc
@@ -79,7 +79,7 @@ class Incoming:
 
 
 class Accounted:
-    """The part of a call that counts its messages; see `sparts.net.memory`."""
+    """The part of a call that counts its messages; see `sparts.net.metering`."""
 
     __slots__ = ("_served",)
 

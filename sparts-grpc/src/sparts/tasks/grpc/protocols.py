@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparts.loops import LoopTask
-    from sparts.net.memory import Requests
-    from sparts.net.metering import Meter, RequestFields
+    from sparts.net.metering import Meter, RequestFields, Requests
     from sparts.tasks.grpc.methods import Registry
     from sparts.tasks.grpc.peer import Peer
     from sparts.tasks.grpc.threads import Threads

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.calls import Wrapper, awaiting, blocking
-from sparts.net.memory import Requests
-from sparts.net.metering import RequestFields
+from sparts.net.metering import RequestFields, Requests
 from sparts.tasks.grpc.threads import Threads
 
 import grpc

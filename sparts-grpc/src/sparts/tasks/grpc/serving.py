@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.calls import Call as Described
 from sparts.calls import CallRefusedError, Reason, joined
 from sparts.errors import message_of
-from sparts.escaping import one_line
+from sparts.masking import one_line
 from sparts.tasks.grpc.context import AbortedError, AsyncContext, ThreadContext
 from sparts.tasks.grpc.wire import MessageError, metadata_of
 

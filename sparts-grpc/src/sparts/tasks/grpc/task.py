@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from grpc_health.v1 import health_pb2_grpc
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
-from sparts.counters.labels import Labelled
+from sparts.counters.metric import Labelled
 from sparts.errors import OptionError
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import SampleType, counter, labelled, samples
-from sparts.counters.labels import Labelled
+from sparts.counters.metric import Labelled
 from sparts.errors import StartError, UsageError
 from sparts.established import EstablishedTask
 from sparts.tasks.asyncio_loop import AsyncioLoopTask

@@ -7,7 +7,7 @@ import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sparts.escaping import one_line
+from sparts.masking import one_line
 from sparts.tasks.tornado import access
 from sparts.thrift.calls import Caller, current
 from sparts.thrift.memory import Memory, NoRoomError, Share

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.errors import log_error
 from sparts.logs import log_fields
-from sparts.net.memory import SMALL
-from sparts.net.metering import LOST, valid_or_new_id
+from sparts.net.metering import LOST, SMALL, valid_or_new_id
 from sparts.tasks.tornado.streams import client_of, refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.calls import client_wrapper
 from sparts.clock import retry_delay, timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
-from sparts.counters.labels import Labelled
+from sparts.counters.metric import Labelled
 from sparts.logs import log_fields
 from sparts.option_types import duration
 from sparts.options import Option, option

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.accepting import Acceptor
-from sparts.net.memory import Requests
+from sparts.net.metering import Requests
 from sparts.tasks.tornado.streams import LAST, Lingering, Stream, make_stream
 
 from tornado.httpserver import HTTPServer

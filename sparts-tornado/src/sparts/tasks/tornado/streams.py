@@ -12,9 +12,9 @@ import ssl
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from sparts.net.memory import FULL, SMALL, Requests
+from sparts.net.metering import FULL, SMALL, Requests
 
 from tornado.httputil import format_timestamp
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
@@ -23,10 +23,27 @@ from tornado.netutil import ssl_wrap_socket
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from typing import Protocol
 
     from tornado.http1connection import HTTP1ConnectionParameters
     from tornado.httputil import HTTPServerRequest
     from tornado.websocket import WebSocketHandler
+
+    class StreamServer(Protocol):
+        """What a stream needs of its server: a `sparts.tasks.tornado.server.GracefulHTTPServer`."""
+
+        ssl_options: Any
+        ending: bool
+        max_buffer_size: int | None
+        read_chunk_size: int | None
+        conn_params: HTTP1ConnectionParameters
+        requests: Requests
+
+        @property
+        def loop(self) -> asyncio.AbstractEventLoop: ...  # noqa: D102
+        def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
+        def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
+        def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
 
 
 TOO_BIG = 1009
@@ -59,23 +76,6 @@ def refusal(status: str, text: str, request_id: str = "") -> bytes:
         *([f"X-Request-Id: {request_id}"] if request_id else []),
     ]
     return ("\r\n".join(lines) + f"\r\n\r\n{text}\n").encode("ascii")
-
-
-class StreamServer(Protocol):
-    """What a stream needs of its server: a `sparts.tasks.tornado.server.GracefulHTTPServer`."""
-
-    ssl_options: Any
-    ending: bool
-    max_buffer_size: int | None
-    read_chunk_size: int | None
-    conn_params: HTTP1ConnectionParameters
-    requests: Requests
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...  # noqa: D102
-    def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
-    def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
-    def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
 
 
 class Stream(IOStream):
@@ -126,7 +126,7 @@ class Stream(IOStream):
         finally:
             del data
 
-    # -- memory; see `sparts.net.memory` -----------------------------------------------------------
+    # -- memory; see `sparts.net.metering` ---------------------------------------------------------
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         """Receive, as Tornado's does; count the messages of a websocket that have not come wholly.

@@ -7,10 +7,9 @@ import concurrent.futures
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
-from sparts.errors import LoopStoppedError, UsageError, describe
+from sparts.errors import LoopStoppedError, UsageError, describe, format_coroutines
 from sparts.loops import LoopTask
 from sparts.options import Option, dest_of, flag_of, option, source_of
-from sparts.stacks import format_coroutines
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.twisted import global_reactor
 from sparts.tasks.twisted.awaiting import deferred_of

@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sparts.net.memory import FULL, SMALL, Requests
+from sparts.net.metering import FULL, SMALL, Requests
 from sparts.tasks.twisted.calls import WrappedResource
 
 from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogString
@@ -49,7 +49,7 @@ class CountedRequest(Request):
         super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
 
     def sending_for(self) -> float | None:
-        """Return for how many seconds the client has been sending; see `sparts.net.memory`."""
+        """Return for how many seconds the client has been sending; see `sparts.net.metering`."""
         return monotonic() - self._began if self._began else None
 
     def refuse_for_memory(self) -> None:

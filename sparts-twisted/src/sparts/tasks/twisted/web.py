@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
-from sparts.net.memory import Requests
+from sparts.net.metering import Requests
 from sparts.net.options import ConnectionLimit, RequestTimeouts
 from sparts.option_types import size
 from sparts.options import Option, option

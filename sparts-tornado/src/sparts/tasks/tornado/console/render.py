@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from sparts.escaping import lines, one_line
+from sparts.masking import lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.escaping import one_line
+from sparts.masking import one_line
 from sparts.tasks.tornado import access
 from sparts.tasks.tornado.status.actions import ACTIONS, perform
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError

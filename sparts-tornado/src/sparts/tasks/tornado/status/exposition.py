@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prometheus_client import Metric
-from sparts.escaping import encodable
+from sparts.masking import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

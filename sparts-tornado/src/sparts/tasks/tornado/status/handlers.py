@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prometheus_client.registry import Collector
-from sparts.errors import describe
-from sparts.escaping import encodable
-from sparts.masking import masked
-from sparts.stacks import format_threads
+from sparts.errors import describe, format_threads
+from sparts.masking import encodable, masked
 from sparts.tasks.tornado.access import wrong_host
 from sparts.tasks.tornado.status.detail import describe_task
 from sparts.tasks.tornado.status.peers import ask_peers, summary

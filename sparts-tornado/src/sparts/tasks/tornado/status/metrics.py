@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
-from sparts.escaping import encodable
+from sparts.masking import encodable
 from sparts.shown import ours
 from sparts.states import TaskState
 from sparts.tasks.tornado.status.exposition import Exposition, names_of

@@ -9,12 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.builtin.processes import copy_of
-from sparts.errors import OptionError, describe
+from sparts.errors import OptionError, describe, format_thread
 from sparts.net.asking import Asking
 from sparts.net.hosts import is_loopback
 from sparts.options import prefix_of
 from sparts.options.binding import env_prefix
-from sparts.stacks import format_thread
 from sparts.tasks.tornado.console.registry import Announcement, Inherited, folder
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.tasks.tornado.status import handlers
