@@ -236,6 +236,14 @@ def test_log_function_of_settings_is_called_too() -> None:
     assert seen == [204]
 
 
-def test_wrong_access_level_names_the_option() -> None:
-    with pytest.raises(OptionError, match="--http-access-log: expected a log level"):
-        make_service(Service, "--http-access-log", "LOUD")
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("--status-access-log", "a log level .*, or OFF"),
+        ("--status-peers", "URLs .* with commas between them"),
+        ("--processes", "a number from 1 to 256, or auto"),
+    ],
+)
+def test_wrong_value_says_what_is_expected(flag: str, expected: str) -> None:
+    with pytest.raises(OptionError, match=f"{flag}: expected {expected}, got '0x'"):
+        make_service(service_of("StatusHTTPTask"), flag, "0x")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.option_types import duration, file_mask, path
+from sparts.option_types import Expected, duration, file_mask, path
 from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class Daemon(ProcessOptions):
 
 def count(text: str) -> int:
     """A number of copies, or ``auto``: one for each CPU that this process may use."""
-    number = usable_cpus() if text == "auto" else int(text)
+    number = usable_cpus() if text == "auto" else int(text) if text.isdecimal() else 0
     if not 1 <= number <= MOST_COPIES:
-        raise ValueError(f"must be from 1 to {MOST_COPIES}")
+        raise Expected(f"a number from 1 to {MOST_COPIES}, or auto")
     return number
 
 

@@ -24,6 +24,7 @@ from sparts.counters.metric import Labelled, labelled
 from sparts.counters.sampling import SampleType, samples
 from sparts.logs import level_name, log_fields
 from sparts.masking import one_line
+from sparts.option_types import Expected
 from sparts.options import Option, option
 
 if TYPE_CHECKING:
@@ -151,7 +152,12 @@ class RequestFields(Mapping[str, object]):
 
 def access_level_name(text: str) -> str:
     """A level of the standard library by its name, or OFF."""
-    return "OFF" if text.strip().upper() == "OFF" else level_name(text)
+    if text.strip().upper() == "OFF":
+        return "OFF"
+    try:
+        return level_name(text)
+    except Expected as exc:
+        raise Expected(f"{exc}, or OFF") from None
 
 
 class Lasting(counter):

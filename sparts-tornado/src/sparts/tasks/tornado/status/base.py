@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.hosts import allowed_host_option
 from sparts.net.metering import access_level_name
+from sparts.option_types import Expected
 from sparts.options import Option, flag_of, option
 from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.status.figures import Figures
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 def url_list(text: str) -> list[str]:
     """URLs with commas between them."""
     urls = [each.strip() for each in text.split(",") if each.strip()]
-    for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no http:// or https:// URL")
+    if not all(url.startswith(("http://", "https://")) for url in urls):
+        raise Expected("URLs (http:// or https://) with commas between them")
     return urls
 
 
