@@ -289,6 +289,7 @@ class PatienceContract(HTTPContract):
                     assert other.recv(1) == b""
             log.wait_for_line("too many connections are open")
             assert service.getCounter(f"{task.name}.refused") == 2
+            assert len([line for line in log.items if "too many connections" in line]) == 1
             self.go_on(task)
             assert read_answer(busy)[2] == self.late
 
