@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_help_describes_every_subcommand_of_ours() -> None:
     assert sorted(set(described)) == sorted(described)
     assert not [each for each in described if each.startswith("(of ")]
     assert max(map(len, commands)) <= 80
+
+
+NEED_MORE = ["AMQPPublisherTask", "AMQPSubscriberTask", "DirectoryWatcherTask", "NBServerTask",
+             "PeriodicTask", "RPCClientTask", "ThriftHTTPTask"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEED_MORE)
+def test_dry_run_misses_what_the_start_needs(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sparts", "run", name, "--level", "ERROR"]
+    status, said = run_to_end([*command, "--dryrun"], cwd=tmp_path)
+    assert status in (1, 2)
+    what = said.splitlines()[-1].partition(f"{name} ")[2]
+    assert what
+    assert run_to_end(command, cwd=tmp_path)[1].splitlines()[0].endswith(what)
 
 
 def test_command_works_from_wheels_and_finds_the_plugin(environment: Environment) -> None:

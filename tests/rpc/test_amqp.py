@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts.builtin.dryrun import dry_run
 from sparts.errors import UsageError
 from sparts.rpc import RPCTask, UnavailableError, connect, connect_async, rpc
 from sparts.tasks.amqp.rpc import RPCAMQPTask
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.rpc.kit import Kit
-from sparts.testing.running import running, service_of
+from sparts.testing.running import make_service, running, service_of
 
 from tests.amqp.rabbit import Rabbit
 from tests.amqp.tasks import SOON, until
@@ -115,8 +116,8 @@ def test_call_given_up_unsent_is_never_made(rabbit: Rabbit) -> None:
 
 
 def test_server_without_broker_is_refused() -> None:
-    with (
-        pytest.raises(UsageError, match="RPCAMQPTask has no broker: give --rpc-amqp-broker"),
-        running(service_of(Deadly, RPCAMQPTask)),
-    ):
+    service, text = service_of(Deadly, RPCAMQPTask), "RPCAMQPTask has no broker: give --rpc-amqp-b"
+    with pytest.raises(UsageError, match=text), running(service):
         pass
+    with pytest.raises(UsageError, match=text):
+        dry_run(service, make_service(service).options)

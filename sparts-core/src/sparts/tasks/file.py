@@ -189,13 +189,8 @@ class DirectoryWatcherTask(PollerTask):
 
         OptionError: there is no path.
         """
-        if not self.path:
-            raise OptionError(
-                f"{self.name} has no directory to watch: set {type(self).__name__}.PATH, or give "
-                f"{flag_of(type(self), 'path')}."
-            )
-        self._directory = os.path.abspath(self.path)
         super().initTask()
+        self._directory = os.path.abspath(self.path)
         if not self.poll:
             self._watcher = make_watcher(self._directory, self._note, self.logger)
         try:
@@ -223,6 +218,11 @@ class DirectoryWatcherTask(PollerTask):
             self._watcher.join()
 
     def _make_schedule(self) -> Schedule | None:
+        if not self.path:
+            raise OptionError(
+                f"{self.name} has no directory to watch: set {type(self).__name__}.PATH, or give "
+                f"{flag_of(type(self), 'path')}."
+            )
         if self._watcher is not None and not self._polls:
             return None
         return super()._make_schedule()

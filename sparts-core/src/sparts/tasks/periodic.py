@@ -96,6 +96,11 @@ class PeriodicTask(EventTask):
         super().initTask()
         self._make_schedule()
 
+    def check(self) -> None:
+        """See whether there is a schedule, as `initTask` does."""
+        super().check()
+        self._make_schedule()
+
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a cron expression or a time zone that is not valid."""
         super().check_options(options)

@@ -63,12 +63,20 @@ class RPCClientTask(VTask, Generic[T]):
             UsageError: nobody provides its scheme, or the interface cannot be described.
         """
         super().initTask()
-        flag = flag_of(type(self), "url")
-        if not self.url or self.INTERFACE is None:
-            raise OptionError(f"{self.name} needs an INTERFACE, and a URL by {flag}.")
+        self._refuse_incomplete()
         known = {**self.CONNECT_OPTIONS, "timeout": self.timeout or None}
         self.proxy = cast("T", connect(self.url, self.INTERFACE, **known))
         self.async_proxy = connect_async(self.url, self.INTERFACE, **known)
+
+    def check(self) -> None:
+        """See whether there are an interface and a URL."""
+        super().check()
+        self._refuse_incomplete()
+
+    def _refuse_incomplete(self) -> None:
+        if not self.url or self.INTERFACE is None:
+            flag = flag_of(type(self), "url")
+            raise OptionError(f"{self.name} needs an INTERFACE, and a URL by {flag}.")
 
     def stop(self) -> None:
         """Close the connections; what depends on this task has stopped before."""

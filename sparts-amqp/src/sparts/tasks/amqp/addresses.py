@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sparts.errors import UsageError
 from sparts.option_types import Expected
+from sparts.options import flag_of
 
 if TYPE_CHECKING:
     import ssl
@@ -91,6 +93,13 @@ def broker_addresses(text: str) -> tuple[Address, ...]:
     if text == MEMORY:
         return ()
     return tuple(_address(url.strip()) for url in text.split(","))
+
+
+def needed_broker(task: Any) -> tuple[Address, ...]:
+    """Return where the broker of a task is, which cannot do without; ``UsageError`` if none is."""
+    if found := broker_addresses(task.broker or MEMORY):
+        return found
+    raise UsageError(f"{task.name} has no broker: give {flag_of(type(task), 'broker')}.")
 
 
 def _address(url: str) -> Address:

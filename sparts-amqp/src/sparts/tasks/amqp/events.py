@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
-from sparts.errors import UsageError
 from sparts.generic import Item, Result
-from sparts.options import Option, flag_of, option
-from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
+from sparts.options import Option, option
+from sparts.tasks.amqp.addresses import broker_urls, needed_broker
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.amqp.queue import AMQPQueueTask
 from sparts.vtask import VTask
@@ -60,12 +59,15 @@ class AMQPPublisherTask(VTask):
 
         return msgspec.json.encode(event)
 
+    def check(self) -> None:
+        """See that there is a broker; ``UsageError`` if not."""
+        super().check()
+        needed_broker(self)
+
     def initTask(self) -> None:  # noqa: N802
         """See that there is a broker; ``UsageError`` if not."""
         super().initTask()
-        addresses = broker_addresses(self.broker or MEMORY)
-        if not addresses:
-            raise UsageError(f"{self.name} has no broker: give {flag_of(type(self), 'broker')}")
+        addresses = needed_broker(self)
         from sparts.tasks.amqp.event_publisher import EventPublisher
 
         link = self.service.requireTask(AMQPConnectionTask).link(addresses)
@@ -124,9 +126,13 @@ class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
 
     def initTask(self) -> None:  # noqa: N802
         """See that there is a broker; ``UsageError`` if not."""
-        if not broker_addresses(self.broker or MEMORY):
-            raise UsageError(f"{self.name} has no broker: give {flag_of(type(self), 'broker')}")
+        needed_broker(self)
         super().initTask()
+
+    def check(self) -> None:
+        """See that there is a broker; ``UsageError`` if not."""
+        super().check()
+        needed_broker(self)
 
     def layout(self) -> QueueLayout:
         """Return the queue of the service, or one of this process, bound to the topics."""

@@ -13,6 +13,7 @@ from sparts.thrift.rpc.names import safe
 from sparts.thrift.rpc.serving import RPCMethod
 
 if TYPE_CHECKING:
+    from sparts.tasks.thrift.handler import ThriftHandlerTask
     from sparts.thrift.processor import Served
 
 
@@ -45,6 +46,10 @@ class RPCThriftTask(RPCTransport, NBServerTask):
                 if len(served) == 1:
                     table[method.name] = method
         return Router(table, map(safe, served))
+
+    def _handlers(self) -> list[ThriftHandlerTask]:
+        """Return none: RPC tasks need no handler beside them."""
+        return []
 
     def check(self) -> None:
         """See whether all methods can be carried."""

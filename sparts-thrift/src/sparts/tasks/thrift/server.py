@@ -80,13 +80,11 @@ class ThriftServerTask(VTask):
         Raises:
             StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
         """
-        every = [task for task in self.service.tasks if isinstance(task, ThriftHandlerTask)]
+        every = self._handlers()
         chosen = [task for task in every if self.MODULE is None or self._serves(task)]
         names = ", ".join(task.name for task in every)
-        if not every or (not chosen and not self.MULTIPLEX):
-            there = f"none of {names} does" if every else "no ThriftHandlerTask is there"
-            what = find_service(self.MODULE).name if self.MODULE is not None else "a service"
-            raise StartError(f"{self.name} needs a handler that implements {what}: {there}.")
+        if not chosen and not self.MULTIPLEX:
+            raise self._unserved(f"none of {names} does")
         if len(chosen) > 1 and not self.MULTIPLEX:
             names = ", ".join(task.name for task in chosen)
             raise StartError(
@@ -103,6 +101,22 @@ class ThriftServerTask(VTask):
             for method in task.methods_served.values():
                 table[f"{name}:{method.spec.name}".encode()] = method
         return Router(table, services)
+
+    def check(self) -> None:
+        """See whether there is a handler."""
+        super().check()
+        self._handlers()
+
+    def _handlers(self) -> list[ThriftHandlerTask]:
+        """Return the handlers of the service, of which there must be one."""
+        every = [task for task in self.service.tasks if isinstance(task, ThriftHandlerTask)]
+        if not every:
+            raise self._unserved("no ThriftHandlerTask is there")
+        return every
+
+    def _unserved(self, why: str) -> StartError:
+        what = find_service(self.MODULE).name if self.MODULE is not None else "a service"
+        return StartError(f"{self.name} needs a handler that implements {what}: {why}.")
 
     @staticmethod
     def _by_service_name(handlers: list[ThriftHandlerTask]) -> dict[str, ThriftHandlerTask]:

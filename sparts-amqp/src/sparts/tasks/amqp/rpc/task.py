@@ -15,7 +15,7 @@ from sparts.rpc.errors import NoSuchMethodError, RPCError, UnavailableError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import Values
 from sparts.tasks.amqp import messages
-from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
+from sparts.tasks.amqp.addresses import broker_urls, needed_broker
 from sparts.tasks.amqp.backlog import AMQPBacklog
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.amqp.messages import Codec
@@ -73,6 +73,11 @@ class RPCAMQPTask(RPCTransport):
         """Return ``DEPS`` and the task that keeps the connections."""
         return (*super()._dependencies(), AMQPConnectionTask)
 
+    def check(self) -> None:
+        """See whether all methods can be carried, and there is a broker."""
+        super().check()
+        needed_broker(self)
+
     def refuse_method(self, method: Method) -> str:
         """Raise UsageError if JSON cannot carry a type of a method."""
         Values(method)
@@ -85,12 +90,10 @@ class RPCAMQPTask(RPCTransport):
             UsageError: there is no broker, or a method cannot be carried.
         """
         super().initTask()
-        flag = flag_of(type(self))
-        addresses = broker_addresses(self.broker or MEMORY)
-        if not addresses:
-            raise UsageError(f"{self.name} has no broker: give {flag}-broker.")
+        addresses = needed_broker(self)
         if (self.num_workers or 0) < 1:
-            raise UsageError(f"{flag}-workers must be 1 or more, not {self.num_workers}.")
+            flag = flag_of(type(self), "workers")
+            raise UsageError(f"{flag} must be 1 or more, not {self.num_workers}.")
         link = self.service.requireTask(AMQPConnectionTask).link(addresses)
         self._lanes = [_Lane(self, name, link) for name in self.served]
         self.workers: int = self.num_workers * len(self._lanes)
