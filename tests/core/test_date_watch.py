@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,33 @@ def test_watch_leaves_nothing_behind() -> None:
         end()
         assert threading.active_count() == threads
         assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_watches_of_a_process_share_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = threading.active_count()
+    told: list[Recorder[None]] = [Recorder(), Recorder()]
+    first, second = (watch_date(partial(each, None)) for each in told)
+    assert threading.active_count() == threads + 1
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: -1)  # there, the thread is gone
+        end = watch_date(int)
+        assert threading.active_count() == threads + 2
+    end()
+    try:
+        set_the_date()
+        for each in told:
+            each.wait()
+        first()
+        counts = []
+        for _ in range(2):  # another test may just have set it, too
+            before = len(told[1].items)
+            set_the_date()
+            told[1].wait(before + 1)
+            counts.append(len(told[0].items))
+        assert counts[0] == counts[1]
+    finally:
+        second()
+    assert threading.active_count() == threads
 
 
 def test_waiting_watch_is_not_woken() -> None:

@@ -29,9 +29,7 @@ def place_of(owner: type, name: str = "") -> str:
     if isinstance(function, FunctionType):
         return _shown(function.__code__.co_filename, function.__code__.co_firstlineno)
     file = getattr(sys.modules.get(owner.__module__), "__file__", None)
-    if file is None:
-        return f"in {owner.__module__}"
-    return _shown(file, _line_of(file, owner, name))
+    return f"in {owner.__module__}" if file is None else _shown(file, _line_of(file, owner, name))
 
 
 def _line_of(file: str, owner: type, name: str) -> int:

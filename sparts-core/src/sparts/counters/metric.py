@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar, cast
 
 from sparts.records import NamedTuple
 
@@ -185,8 +185,7 @@ def own(obj: object, declared: V) -> V:
             f"{type(obj).__name__}.{attribute} counts per instance, and an instance of "
             f"{type(obj).__name__} has no __dict__ to keep it in; leave out __slots__."
         ) from None
-    kept: V = mine.setdefault(attribute, metric.fresh(obj))
-    return kept
+    return cast("V", mine.setdefault(attribute, metric.fresh(obj)))
 
 
 def label_text(labels: Iterable[tuple[str, str]]) -> str:

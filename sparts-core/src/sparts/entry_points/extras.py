@@ -38,9 +38,7 @@ def missing_extra(entry: EntryPoint, error: ImportError) -> str | None:
     if missing_requirement(entry, error):
         return None
     same = [extra for extra, names in lacking.items() if normalized(module) in names]
-    if same or len(lacking) == 1:
-        return _shown(entry, (same or list(lacking))[:1])
-    return None
+    return _shown(entry, (same or list(lacking))[:1]) if same or len(lacking) == 1 else None
 
 
 def missing_requirement(entry: EntryPoint, error: ImportError) -> str | None:

@@ -299,8 +299,7 @@ def holder_of(owner: Any) -> Any:
 
 def options_of(owner: Any) -> argparse.Namespace:
     """The namespace with the values of the options of a service, a task or a group."""
-    instance = getattr(owner, "_instance", None)
-    options: argparse.Namespace = owner.options if instance is None else instance.options
+    options: argparse.Namespace = (getattr(owner, "_instance", None) or owner).options
     return options
 
 

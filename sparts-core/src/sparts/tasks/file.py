@@ -223,9 +223,7 @@ class DirectoryWatcherTask(PollerTask):
                 f"{self.name} has no directory to watch: set {type(self).__name__}.PATH, or give "
                 f"{flag_of(type(self), 'path')}."
             )
-        if self._watcher is not None and not self._polls:
-            return None
-        return super()._make_schedule()
+        return super()._make_schedule() if self._watcher is None or self._polls else None
 
     def _runloop(self) -> None:
         self.trigger()  # what happened before the start, or before a restart
