@@ -47,6 +47,7 @@ class LoopTask(VTask):
         super().__init__(service)
         self._calls = threading.Lock()  # guards what follows
         self._open = self._over = False
+        self._settled = threading.Event()  # set when it is either
         self._early: dict[Future[Any], Callable[[], None]] = {}
         self._unfinished: set[Future[Any]] = set()
 
@@ -104,10 +105,9 @@ class LoopTask(VTask):
             StartError: it did not come to run; the cause is in the log.
         """
         super().start()
-        try:
-            self.call(lambda: None).result()
-        except LoopStoppedError as error:
-            raise StartError(f"The loop of {self.name} ended while it was started.") from error
+        self._settled.wait()
+        if self._over:
+            raise StartError(f"The loop of {self.name} ended while it was started.")
 
     def join(self) -> None:
         """Wait for the end of the loop's thread; after this, a call raises."""
@@ -155,6 +155,7 @@ class LoopTask(VTask):
         """Let calls in; call it in the loop's thread when the loop is about to run."""
         with self._calls:
             self._open = True
+            self._settled.set()
             for callback in self._early.values():
                 self._post(callback)
             self._early.clear()
@@ -184,6 +185,7 @@ class LoopTask(VTask):
         super()._workers_left()
         with self._calls:
             self._over, self._open = True, False
+            self._settled.set()
             self._early.clear()
         self.loop_ended()
         for task in self.service.tasks:
