@@ -47,8 +47,8 @@ def test_imports_of_every_kind_point_down_only() -> None:
 #: What the kernel imports of the storey below. Each is a library that knows no kernel.
 BELOW = """
     options option_types counters states errors clock protocols shown stats established references
-    entry_points masking context base_work calls stacks standard_streams exit_timer system
-    settings taskset supervision health_facts reloading inbox signals dispatch records
+    entry_points masking context base_work calls standard_streams exit_timer system
+    settings supervision inbox dispatch records
 """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sparts.errors import StartError
-from sparts.net.options import ListeningOptions
+from sparts.net.listeners import ListeningOptions
 from sparts.testing.running import make_service, running_task, service_of
 from sparts.testing.waiting import restart
 from sparts.vtask import VTask

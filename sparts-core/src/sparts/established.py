@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sparts.counters.metric import LiveNumber
-    from sparts.health_facts import HealthFacts
     from sparts.protocols import Instance, Task
+    from sparts.states import HealthFacts
     from sparts.stats import Stats
     from sparts.views import Counters, ExportedValues, View
 

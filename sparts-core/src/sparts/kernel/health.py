@@ -11,18 +11,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import TaskFailedError, describe, log_error
-from sparts.health_facts import HealthFacts
 from sparts.inbox import Message
 from sparts.shown import ours
-from sparts.states import ServiceStatus, TaskState
+from sparts.states import HealthFacts, ServiceStatus, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sparts.dispatch import Hooks
-    from sparts.health_facts import Supervised
     from sparts.inbox import Inbox
     from sparts.protocols import Service, Task
+    from sparts.states import Supervised
 
 _BEFORE = {ServiceStatus.STARTING: ServiceStatus.NEW, ServiceStatus.ALIVE: ServiceStatus.STARTING}
 """The phases that only follow one other."""

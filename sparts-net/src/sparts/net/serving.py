@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
 from sparts.net.accepting import Acceptor
-from sparts.net.listeners import Listening
-from sparts.net.options import ConnectionLimit
+from sparts.net.listeners import ConnectionLimit, Listening
 from sparts.shown import service_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError, StartError
+from sparts.net.listeners import RequestLimits
 from sparts.net.metering import Metered
-from sparts.net.options import RequestLimits
 from sparts.options import Option, flag_of, option
 from sparts.tasks.asgi.calls import no_application, wrapped_websockets
 from sparts.tasks.asgi.cycle import Cycle, wrapped_requests

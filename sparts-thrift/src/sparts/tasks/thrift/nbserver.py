@@ -9,8 +9,7 @@ from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
 from sparts.net.accepting import Accepting
-from sparts.net.listeners import Listening
-from sparts.net.options import ConnectionLimit
+from sparts.net.listeners import ConnectionLimit, Listening
 from sparts.option_types import duration, size
 from sparts.options import Option, flag_of, option
 from sparts.tasks.thrift.engine import Engine

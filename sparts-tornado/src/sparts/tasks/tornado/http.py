@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
 from sparts.errors import UsageError
-from sparts.net.listeners import Listening
+from sparts.net.listeners import ConnectionLimit, Listening, RequestLimits
 from sparts.net.metering import Metered
-from sparts.net.options import ConnectionLimit, RequestLimits
 from sparts.options import Option, option
 from sparts.tasks.tornado.application import CountedApplication
 from sparts.tasks.tornado.ioloop import TornadoTask

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
+from sparts.net.listeners import ConnectionLimit, RequestTimeouts
 from sparts.net.metering import Requests
-from sparts.net.options import ConnectionLimit, RequestTimeouts
 from sparts.option_types import size
 from sparts.options import Option, option
 from sparts.tasks.twisted.server import TwistedServerTask
