@@ -88,6 +88,26 @@ TASKS = [Web]
         assert "killed" in service.lines
 
 
+STARTS_LATE = """
+while os.path.exists("started") and not os.path.exists("go"):
+    print("waits", flush=True)
+    time.sleep(0.02)
+class Marks(Worker):
+    def initTask(self):
+        open("started", "w").close()
+TASKS = [Web, Marks]
+"""
+
+
+def test_stacks_end_no_copy_that_starts(tmp_path: Path) -> None:
+    with Copies(tmp_path, STARTS_LATE) as service:
+        service.wait_for_line("waits")
+        service.send(signal.SIGUSR1)
+        service.wait_for_line("Stacks of all threads")
+        (tmp_path / "go").touch()
+        service.wait_ready()
+
+
 def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
     with ready(tmp_path) as service:
         os.kill(service.ready_pid(2), signal.SIGKILL)

@@ -151,7 +151,8 @@ class Parent:
         elif number == signal.SIGHUP:
             self.replace()
         elif number == STACKS:
-            for child in self.children:
+            # one that starts has no handler yet, so that the signal might end it
+            for child in [each for each in self.children if each.state is not State.STARTING]:
                 child.send(STACKS)
         else:
             self.scale(self.target + (1 if number == signal.SIGTTIN else -1))
@@ -235,7 +236,7 @@ class Parent:
         """Stop all copies; a second time, have them end at once."""
         again, self.stopping = self.stopping, True
         if not again:
-            self._service.health.stop_deadline = monotonic() + self._stop_timeout
+            self._service._instance.health.stop_deadline = monotonic() + self._stop_timeout
             systemd.notify("STOPPING=1")
         for child in list(self.children):
             if again:
@@ -370,7 +371,7 @@ class Parent:
         return [child for child in self.children if child.state is State.READY]
 
     def _say(self, level: int, text: str, *args: object) -> None:
-        self._later(partial(self._service.logger.log, level, text, *args))
+        self._later(partial(self._service._instance.logger.log, level, text, *args))
 
     def _tell(self, *more: str) -> None:
         """Have systemd know how many copies are ready, if that has changed, and more."""
