@@ -36,11 +36,14 @@ class Many(VService):
     colour: Option[Any] = option(type=Colour, default=Colour.RED)
     names: Option[list[str]] = option(nargs="*")
     again: Option[Any] = option(action="append", type=int)
+    more: Option[Any] = option(action="extend", type=int)
     louder: Option[Any] = option(action="count", default=0)
     one_or_none: Option[Any] = option(nargs="?", type=int)
 
 
-NAMES = "text number part cache no-cache on off no-on colour names again louder one-or-none tex"
+NAMES = (
+    "text number part cache no-cache on off no-on colour names again more louder one-or-none tex"
+)
 FLAGS = [f"--{name}" for name in (*NAMES.split(), "tasks")]
 VALUES = ["", "x", "5", "-5", "1.5", "2.5", "RED", "red", "-", "--", "a=b", "-x", "a b", "ü", "1e1"]
 WORDS = st.one_of(
@@ -70,6 +73,7 @@ def outcome(words: list[str], plainly: bool) -> Any:
 @example(["--text", "--number"])
 @example(["--tasks", ""])
 @example(["--number=-5", "--number", "-5"])
+@example(["--more", "5", "6", "--more=7"])
 def test_plain_reading_agrees_with_argparse(words: list[str]) -> None:
     assert outcome(words, plainly=True) == outcome(words, plainly=False)
 
@@ -101,6 +105,8 @@ def test_other_command_lines_are_left_to_argparse(words: list[str]) -> None:
         {"cache": option(default=True), "no_cache": option()},
         {"odd": option(action="append_const")},
         {"none": option(nargs=0)},
+        {"letters": option(action="store", nargs="many")},
+        {"pair": option(metavar=("FROM", "TO"))},
     ],
     ids=lambda odd: " ".join(odd),
 )
@@ -109,6 +115,12 @@ def test_odd_declarations_are_left_to_argparse(odd: dict[str, Any]) -> None:
     assert read_plainly(odd_service, (), []) is None
     with pytest.raises(OptionError):
         odd_service.from_args([])
+
+
+def test_extending_option_takes_whole_words() -> None:
+    assert Many.from_args(["--part", "0.5", "--more", "10", "11", "--more=12"]).options.more == [
+        *(10, 11, 12)
+    ]
 
 
 def test_namespace_is_one_of_argparse() -> None:

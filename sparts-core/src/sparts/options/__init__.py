@@ -92,6 +92,8 @@ class Option(Declaration, Generic[T]):
         vars(self).update(settings)
         self.name: str = self.name or ""
         self.choices: Any = None if self.choices is None else list(self.choices)
+        # what extends by one string takes its letters
+        self.nargs: int | str | None = self.nargs or "+" if self.action == "extend" else self.nargs
         tells = isinstance(self.default, _TELLING) or is_path(type(self.default))
         found = self.type is None and self.action is None and tells
         self.type: Any = type(self.default) if found else self.type

@@ -177,6 +177,7 @@ def _add(group: Any, binding: Binding) -> argparse.Action:
     settings |= {"dest": binding.dest, "required": option.required}
     try:
         action: argparse.Action = group.add_argument(binding.flag, **settings)
+        HelpFormatter("")._format_args(action, "")  # raises as the help would
     except argparse.ArgumentError as exc:
         message = f"{owner} cannot have the option {binding.flag}: the parser has one of that name"
         raise OptionError(f"{message} ({exc}). Rename it: see {binding.place}.") from exc

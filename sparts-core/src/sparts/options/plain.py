@@ -98,5 +98,6 @@ def _flags_of(binding: Binding) -> dict[str, tuple[Any, Any]]:
         both = {"--no-" + flag[2:]: (binding, False)} if option.action is None else {}
         return {flag: (binding, option.action != "store_false")} | both
     several = option.nargs in ("?", "*", "+") or option.action in ("append", "extend", "count")
-    usual = option.action in _ACTIONS and option.nargs in (None, "?", "*", "+")
+    odd = option.nargs not in (None, "?", "*", "+") or isinstance(option.metavar, tuple)
+    usual = option.action in _ACTIONS and not odd
     return {flag: (None if several else binding, MISSING)} if usual else {}
