@@ -82,7 +82,7 @@ def test_other_sources_of_blocked_options_end_start(
 def test_server_task_without_listeners_is_wrong_use(argv: tuple[str, ...], tmp_path: Path) -> None:
     text = WEB.replace("]", ', "AsgiTask"]') if argv else WEB
     output = ended(tmp_path, text, *argv, "--no-plugin", "listeners", status=2).output
-    assert "the built-in plugin 'listeners' opens. It is blocked" in output
+    assert "the built-in plugin 'listeners', which opens them, is blocked" in output
     assert "Traceback" not in output
 
 

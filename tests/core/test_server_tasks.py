@@ -82,7 +82,7 @@ def test_sockets_of_skipped_server_are_closed() -> None:
 
 
 def test_service_without_servers_has_no_listeners() -> None:
-    none = pytest.raises(UsageError, match=r"No task of this service listens on sockets\.")
+    none = pytest.raises(UsageError, match="No task of this service listens on sockets")
     with running(service_of(Plain)) as service, none:
         _ = service.listeners
     assert Opener.made == []

@@ -260,18 +260,28 @@ def test_marks_of_pluggy_itself_are_understood(hooks: Hooks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "wrapper"),
+    ("written", "wrapper"),
     [
-        ("sparts_service_chnage", "", False),
-        ("sparts_service_change", "servise", False),
-        ("sparts_service_change", "", True),
+        ("def sparts_service_chnage(): pass", False),
+        ("def sparts_service_change(servise): pass", False),
+        ("def sparts_service_change(): pass", True),
+        ("def sparts_service_change(): yield", False),
+        ("async def sparts_service_change(): pass", False),
+        ("async def sparts_service_change(): yield", True),
     ],
-    ids=["unknown hook", "unknown parameter", "no generator"],
+    ids=[
+        "unknown-hook",
+        "unknown-parameter",
+        "no-generator",
+        "no-wrapper",
+        "async",
+        "async-generator",
+    ],
 )
-def test_wrong_plugin_is_refused(hooks: Hooks, name: str, parameters: str, wrapper: bool) -> None:
+def test_wrong_plugin_is_refused(hooks: Hooks, written: str, wrapper: bool) -> None:
     namespace: dict[str, Any] = {}
-    exec(f"def {name}({parameters}): pass", namespace)
-    wrong = plugin("wrong", namespace[name], wrapper=wrapper)
+    exec(written, namespace)
+    wrong = plugin("wrong", next(f for n, f in namespace.items() if n[0] == "s"), wrapper=wrapper)
     with pytest.raises(PluginError, match="Hook plugin mine is wrong"):
         hooks.register(wrong, "mine")
     change(hooks)

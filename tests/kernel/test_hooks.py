@@ -306,3 +306,18 @@ def test_failing_hook_is_logged_by_name(hook: str, tmp_path: Path) -> None:
     assert "told" in "\n".join(lines)
     said = TELLING[hook].format("'b' of b 4.2 (b_module)")
     assert any(said in line for line in lines), lines
+
+
+def test_task_stops_although_a_hook_fails(tmp_path: Path) -> None:
+    make_plugin(tmp_path, "a", f"{HOOK}\ndef sparts_task_stop(): raise LookupError('mine')\n")
+    lines = run(tmp_path, status=1)
+    assert any("Fragile failed while stopping: LookupError: mine" in line for line in lines), lines
+
+
+def test_wrapper_that_returns_nothing_is_named(tmp_path: Path) -> None:
+    wrapper = HOOK + "(wrapper=True)\ndef {}(): yield\n"
+    written = [wrapper.format(f"sparts_{name}") for name in ("process_wrap", "logging_configure")]
+    make_plugin(tmp_path, "a", "".join(written))
+    assert (
+        "sparts_process_wrap gave None, not what its `yield` gives." in run(tmp_path, status=2)[-1]
+    )

@@ -119,7 +119,7 @@ def sparts_task_start(task: Task) -> bool:
 
 
 @hookimpl(trylast=True)
-def sparts_task_stop(task: Task) -> bool:
+def sparts_task_stop(task: Any) -> bool:
     """Stop the task."""
-    ours(task).stop()
+    task._supervisor.stop()
     return True

@@ -11,7 +11,7 @@ from sparts.system import is_imported_by_a_child, nothing_collected
 
 with nothing_collected():
     from sparts import entry_points, options, plugins, references
-    from sparts.errors import UsageError, status_of
+    from sparts.errors import PluginError, UsageError, status_of
     from sparts.established import EstablishedService, TaskReference
     from sparts.kernel import Instance, command_line
     from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
@@ -130,10 +130,8 @@ class VService(EstablishedService):
             return self._instance.hooks.kept["listeners"]
         except KeyError:
             raise UsageError(
-                "A task of this service listens on sockets, which the built-in plugin 'listeners' "
-                "opens. It is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
-                if "listeners" in entry_points.kept_out_names()
-                else "No task of this service listens on sockets."
+                "No task of this service listens on sockets, or the built-in plugin 'listeners', "
+                "which opens them, is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
             ) from None
 
     # -- to override -------------------------------------------------------------------------------
@@ -279,9 +277,11 @@ class VService(EstablishedService):
             return 0
         hooks = service._instance.hooks
         try:
-            runner: ServiceThread = hooks.call("sparts_process_wrap", service=service)
+            runner = hooks.call("sparts_process_wrap", service=service)
         except SystemExit as left:  # in the process that started a daemon
             return status_of(left)
+        if not isinstance(runner, ServiceThread):
+            raise PluginError(f"sparts_process_wrap gave {runner!r}, not what its `yield` gives.")
         if runner.refused and runner.error is not None:
             raise runner.error
         return runner

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from sparts.errors import PluginError, UsageError, describe
+from sparts.errors import PluginError, UsageError, code_flags, describe
 from sparts.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -274,18 +274,19 @@ def _checked(
             f"Hook plugin {name} is wrong: {hook} has no parameter {', '.join(unknown)}; "
             f"it has {', '.join(known)}."
         )
-    code = getattr(function, "__code__", None)
-    wrapper = bool(marks.get("wrapper"))
-    if marks.get("hookwrapper") or (wrapper and not (code and code.co_flags & _GENERATOR)):
+    flags = code_flags(function)
+    wrapper, steps = bool(marks.get("wrapper")), bool(flags & _GENERATOR)
+    collected = hook.endswith(("_add", "_panels")) and not wrapper  # what it yields, too
+    if marks.get("hookwrapper") or flags & _ASYNC or (wrapper is not steps and not collected):
         raise PluginError(
-            f"Hook plugin {name} is wrong: {hook} must be a generator function that is marked "
-            f"with @hookimpl(wrapper=True)."
+            f"Hook plugin {name} is wrong: {hook} must be a plain function, or a generator "
+            f"function that is marked with @hookimpl(wrapper=True)."
         )
     order = bool(marks.get("tryfirst")) - bool(marks.get("trylast"))
     return Implementation(plugin, name, function, parameters, order, wrapper)
 
 
-_GENERATOR = 0x20  # inspect.CO_GENERATOR, without the import of inspect
+_GENERATOR, _ASYNC = 0x20, 0x80 | 0x200  # flags of code, without the import of inspect
 
 
 def _parameters(function: Function) -> tuple[str, ...]:

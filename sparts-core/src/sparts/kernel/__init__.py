@@ -106,7 +106,7 @@ class Instance:
     def configure_logging(self) -> None:
         """Set up logging, as the built-in plugin or another does."""
         found = self.hooks.call("sparts_logging_configure", service=self.service)
-        self._log_ends = [end for end in found if callable(end)]
+        self._log_ends = [end for end in found or () if callable(end)]
 
     def close_logging(self) -> None:
         """Undo it, when the last instance has ended; in any thread."""
@@ -269,7 +269,8 @@ class RunningTasks:
                     join(dependant)
             step("stop", task)
             stop = functools.partial(self._hooks.call, "sparts_task_stop", task=task.task)
-            errors.extend([*_attempt(task, task.stopping), *_attempt(task, stop)])
+            for action in (task.stopping, stop, task.stop):  # the last if a plugin kept `stop` back
+                errors.extend(_attempt(task, action))
             waiting[task] = None
         for task in list(waiting):
             join(task)

@@ -341,8 +341,4 @@ class Lifecycle:
             log_error(self.instance.logger, "The lifecycle failed in %s", step, error=error)
 
 
-_ACTIONS = {
-    name.removeprefix("_on_"): action
-    for name, action in vars(Lifecycle).items()
-    if name.startswith("_on_") and name != "_on_start_succeeded"
-}
+_ACTIONS = {name[4:]: act for name, act in vars(Lifecycle).items() if name.startswith("_on_")}

@@ -83,6 +83,7 @@ class Supervisor:
         self._stop_reserve = 0.0
         self._lock = threading.Lock()
         self._supervised = False  # whether there has been a worker
+        self._to_stop = iter((task,))  # given once
         self._running = self._waiting = 0
 
     # -- the state of the task ---------------------------------------------------------------------
@@ -157,6 +158,11 @@ class Supervisor:
             left = max(0.0, self.stop_deadline - monotonic())
             self._stop_reserve = min(1.0, left / 4)
         self.stop_event.set()
+
+    def stop(self) -> None:
+        """Call the task's ``stop``, once."""
+        for _ in self._to_stop:
+            self.ours.stop()
 
     def needs(self) -> list[Task]:
         """Return the tasks of the service that this one depends on, or follows, directly."""
