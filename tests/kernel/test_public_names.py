@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 from sparts.errors import StartError
 from sparts.shown import ours, overwritten, public_names
+from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.asyncio_server import AsyncioServerTask
+from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask
+from sparts.tasks.thrift import NBServerTask
+from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -117,20 +122,76 @@ def test_service_runs_with_every_name_overwritten(
     assert warned(caplog, "Service.Job") == public_names(VTask)
 
 
-@pytest.mark.parametrize("kind", [PeriodicTask, AsyncioServerTask])
+OF_BEFORE = [
+    "state",
+    "ready",
+    "running",
+    "threads",
+    "stop_event",
+    "logger",
+    "name",
+    "options",
+    "clock",
+    "stopping",
+]
+SHOWN = ["health", "hooks", "listeners", "options", "stats", "tasks"]
+
+
+async def execute(*_: object) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [PeriodicTask, AsyncioServerTask, QueueTask, AsyncQueueTask, TornadoHTTPTask, NBServerTask],
+)
 def test_task_types_work_with_names_of_before_overwritten(
     kind: type[VTask], caplog: pytest.LogCaptureFixture
 ) -> None:
     def init(self: Any) -> None:
         kind.initTask(self)
-        for name in ("state", "ready", "options", "clock", "stopping", "name"):
+        for name in OF_BEFORE:
             setattr(self, name, "idle")
 
-    body = {"initTask": init, "INTERVAL": 0.01, "execute": lambda self: None, "OPT_PREFIX": "it"}
-    with running(service_of(type("Own", (kind,), body))) as service:
-        assert service.health.ready
-    assert service.health.status == "STOPPED"
-    assert warned(caplog, "Service.Own") == ["name", "ready", "state"]
+    does = execute if kind is AsyncQueueTask else lambda *_: None
+    body = {"initTask": init, "INTERVAL": 0.01, "execute": does, "OPT_PREFIX": "it"}
+    tasks = [type("Own", (kind,), body), *([FB303HandlerTask] if kind is NBServerTask else ())]
+
+    def assign(self: Any) -> None:
+        for name in SHOWN:
+            setattr(self, name, {})
+
+    argv = ("--it-port", "0") if hasattr(kind, "DEFAULT_PORT") else ()
+    with running(service_of(*tasks, initService=assign), *argv) as service:
+        assert service._instance.health.ready
+    assert service._instance.health.status == "STOPPED"
+    assert warned(caplog, "Service") == SHOWN
+    assert warned(caplog, "Service.Own") == sorted({*OF_BEFORE} & {*OF_TASKS.split()})
+
+
+@pytest.mark.parametrize("form", [property, lambda method: method])
+def test_methods_take_no_place_of_data(form: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def mine(self: object) -> str:
+        return "mine"
+
+    of_task = ["name", "running", "service", "state", "stop_event", "supervisor", "threads"]
+    task: Any = type("Own", (PeriodicTask,), dict.fromkeys(of_task, form(mine)))
+    task.INTERVAL, task.execute = 0.01, lambda self: None
+    with running(service_of(task, **dict.fromkeys(SHOWN, form(mine)))) as service:
+        assert service._instance.health.ready
+    assert warned(caplog, "Service") == SHOWN
+    shadowed = of_task if form is property else ["running", "state", "supervisor"]
+    assert warned(caplog, "Service.Own") == shadowed
+
+
+def test_options_of_ours_may_be_assigned_early() -> None:
+    class Service(VService):
+        def __init__(self, ns: argparse.Namespace) -> None:
+            self.daemon = "mine"
+            super().__init__(ns)
+
+    service: Any = make_service(Service)
+    assert (service.daemon, service.getOption("daemon")) == ("mine", False)
 
 
 def test_name_is_warned_about_though_start_fails(caplog: pytest.LogCaptureFixture) -> None:

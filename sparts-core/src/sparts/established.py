@@ -116,7 +116,7 @@ class OptionValue:
         """Set the option; what is no value of it is the subclass's own, under that name."""
         try:
             set_option(service, self._option, value)
-        except OptionError:
+        except (OptionError, AttributeError):  # the latter before `VService.__init__`
             vars(service)[self._option] = value
 
 

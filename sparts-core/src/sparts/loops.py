@@ -188,8 +188,8 @@ class LoopTask(VTask):
             self._settled.set()
             self._early.clear()
         self.loop_ended()
-        for task in self.service.tasks:
-            if isinstance(task, LoopBoundTask) and self.service.getTask(task.LOOP) is self:
+        for task in self._instance.tasks:
+            if isinstance(task, LoopBoundTask) and self._instance.tasks.get(task.LOOP) is self:
                 task._workers_left()
 
     def _stopped_error(self) -> LoopStoppedError:
@@ -267,7 +267,7 @@ class LoopBoundTask(VTask):
             self._starting.cancel()
 
     def _begin_in_loop(self) -> Any:
-        if not self.running:
+        if not self._supervisor.running:
             return None
         self._begun = True
         return self.start_in_loop()
@@ -306,4 +306,4 @@ class LoopBoundTask(VTask):
         except BaseException as error:
             # The loop's own supervision acts on its failure, and the call on what is no Exception.
             if isinstance(error, Exception) and not isinstance(error, LoopStoppedError):
-                self.supervisor.fail(error)
+                self._supervisor.fail(error)

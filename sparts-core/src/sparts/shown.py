@@ -46,20 +46,20 @@ else:
 def of_ours(owner: Any, name: str) -> Any:
     """Return a public attribute of a service or task, past what a subclass has overwritten.
 
-    What counts of a subclass: its methods and properties; plain data where ours is plain data; and
-    what ``_settable`` of its class lists by name, with the types of the values.
+    What counts of a subclass: a method where ours is one; plain data where ours is plain data; and
+    of what ``_settable`` of its class lists by name, properties, and values of the types there.
     """
     cls: Any = type(owner)
-    kinds = getattr(cls, "_settable", {}).get(name)
-    if kinds and isinstance(value := vars(owner).get(name), kinds):
+    kinds = getattr(cls, "_settable", {}).get(name, ())
+    if isinstance(value := vars(owner).get(name), kinds):
         return value
     if name not in vars(owner) and _is_ours(cls, name):
         return getattr(owner, name)
     holders = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
     if not holders:
         return getattr(owner, name)  # no name of ours
-    if _active(holders[-1]) and not (kinds and isinstance(holders[0], kinds)):
-        holders = [each for each in holders if _active(each)]
+    if _active(holders[-1]) and not isinstance(holders[0], kinds):
+        holders = [each for each in holders if _counts(cls, name, each, holders[-1])]
     if kept := getattr(holders[0], "kept", None):  # of an option, which takes assignments itself
         return kept(owner)
     get = getattr(type(holders[0]), "__get__", None)
@@ -82,6 +82,13 @@ def _our_bases(cls: Any) -> list[Any]:
 def _active(attribute: object) -> bool:
     """Return whether a class attribute is a method, a property or the like, and no plain data."""
     return hasattr(type(attribute), "__get__")
+
+
+def _counts(cls: Any, name: str, attribute: object, ours: object) -> bool:
+    """Return whether an attribute of a class takes the place of ours: no method that of data."""
+    data = isinstance(ours, _Shown) and not isinstance(attribute, _Shown)
+    settable = name in getattr(cls, "_settable", ()) and not callable(attribute)
+    return _active(attribute) and (settable or not data)
 
 
 class _Ours:
@@ -109,13 +116,14 @@ def overwritten(owner: Any) -> Iterator[str]:
     values, cls = vars(owner), cast("Any", type(owner))
     theirs = {name for base in cls.__mro__ if base.__module__ not in OURS for name in vars(base)}
     for name in sorted((theirs | values.keys()) & set(public_names(cls))):
-        kept = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), _GONE)
-        if kept is _GONE or (name not in values and _active(kept)):
+        found = [vars(base)[name] for base in cls.__mro__ if name in vars(base)] or [_GONE]
+        read = found[0] if isinstance(found[0], property) else values.get(name, found[0])
+        if read is _GONE or (read is found[0] and _counts(cls, name, read, found[-1])):
             continue
         mine: Any = None
         with suppress(Exception):  # what is not there now, such as the listeners
             mine = of_ours(owner, name)
-        if values.get(name, kept) is not mine:
+        if read is not mine:
             yield name
 
 

@@ -98,17 +98,17 @@ class VTask(EstablishedTask):
         "logger": (logging.Logger,),  # a service may log elsewhere
         "workers": (int,),  # as an option of the task says
         "STOP_TIMEOUT": (int, float),  # the same
+        "healthy": (),  # by a property alone
     }
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service. Do the work in `initTask`."""
         self._instance = instance = service._instance
-        self._supervisor = Supervisor(self, instance.name, instance.health, instance.running)
-        self.service = service
-        self.name = self._supervisor.name
-        self.logger = self._supervisor.logger
-        self.threads = self._supervisor.threads
-        self.stop_event = self._supervisor.stop_event
+        self._supervisor = kept = Supervisor(self, instance.name, instance.health, instance.running)
+        vars(self).update(  # a subclass may have a property of such a name
+            service=service, name=kept.name, logger=kept.logger, threads=kept.threads,
+            stop_event=kept.stop_event,
+        )  # fmt: skip
 
     # -- what the task is, past what its class assigns: see `sparts.shown` -------------------------
 
@@ -199,7 +199,7 @@ class VTask(EstablishedTask):
 
         The default starts the worker threads. An exception fails the start of the service.
         """
-        if self.LOOPLESS:
+        if ours(self).LOOPLESS:
             return
         for index in range(workers := ours(self).workers):
             suffix = f"-{index}" if workers > 1 else ""

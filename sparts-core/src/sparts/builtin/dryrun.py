@@ -62,9 +62,9 @@ def dry_run(service_class: type[VService], ns: argparse.Namespace, name: str | N
         UsageError: a task or a plugin cannot be resolved, or an option is wrong.
     """
     service = service_class(ns)
-    service.name = name or service.name
+    service.name = name or service._instance.name
     service._instance.preprocess_options()
-    print(f"{service.name} would run, in this order:")
+    print(f"{service._instance.name} would run, in this order:")
     for task in ours(service).tasks.task_classes:
         needs = [each if isinstance(each, str) else each.__name__ for each in task._dependencies()]
         print(f"  {task.__name__}" + (f" (needs {', '.join(needs)})" if needs else ""))

@@ -54,8 +54,8 @@ def read_installation(
         UsageError: the service could not be made as its options are.
     """
     service = service_class(ns)
-    service.name = name or service.name
-    service.preprocessOptions()
+    service.name = name or service._instance.name
+    service._instance.preprocess_options()
     ours(service).tasks.create(service)
     addresses = [task.address() for task in servers_of(service) if not task._binds_itself]
     variables: dict[str, str] = {}
@@ -76,8 +76,8 @@ def read_installation(
                     variables[source.name] = os.environ[source.name]
     doc = (service_class.__doc__ or "").strip().partition("\n")[0]
     return Installation(
-        re.sub(r"[^A-Za-z0-9_.:-]", "_", service.name),
-        doc or service.name,
+        re.sub(r"[^A-Za-z0-9_.:-]", "_", service._instance.name),
+        doc or service._instance.name,
         command_line(sys.orig_argv),
         os.getcwd(),
         variables,

@@ -58,7 +58,7 @@ class _Log:
         self._warning = 0
         asked = Logs(service)
         self.logging = logs.configure(
-            service.name,
+            service._instance.name,
             level=asked.level,
             logfile=asked.logfile,
             format=asked.log_format,
@@ -80,7 +80,7 @@ class _Log:
         before = self._warning
         self._warning = ours(service).health.warn(trouble) if trouble else 0
         if before:
-            service.clearWarning(before)
+            ours(service).clearWarning(before)
 
 
 def logging_of(service: VService) -> logs.Logging | None:

@@ -51,19 +51,19 @@ class AsyncioTask(LoopBoundTask):
         self._told_to_stop = asyncio.Event()
         if not self._coroutines:
             for index in range(self.workers):
-                self.supervisor.joined()
+                self._supervisor.joined()
                 self._coroutines.append(self._start_worker(index))
             return
         for index, before in enumerate(self._coroutines):  # the loop was restarted
             if before in self._interrupted:
-                self.supervisor.count(waiting=-1)
+                self._supervisor.count(waiting=-1)
             elif before.done():
                 continue  # and stays so
             self._coroutines[index] = self._start_worker(index)
         self._interrupted.clear()
 
     def _start_worker(self, index: int) -> asyncio.Task[None]:
-        name = f"{self.logger.name}-{index}" if self.workers > 1 else self.logger.name
+        name = self._supervisor.logger.name + (f"-{index}" if self.workers > 1 else "")
         worker = asyncio.get_running_loop().create_task(self._supervise(), name=name)
         worker.add_done_callback(self._left)
         return worker
@@ -84,7 +84,7 @@ class AsyncioTask(LoopBoundTask):
             await asyncio.wait(left)
 
     async def _supervise(self) -> None:
-        supervisor, backoff = self.supervisor, Backoff(self.supervisor.policy)
+        supervisor, backoff = self._supervisor, Backoff(self._supervisor.policy)
         delay = supervisor.after(await self._run_once(), backoff)
         while delay is not None and supervisor.again(stopped=await self._stopped_within(delay)):
             delay = supervisor.after(await self._run_once(), backoff)
@@ -95,7 +95,7 @@ class AsyncioTask(LoopBoundTask):
         except asyncio.CancelledError as error:
             if not self.loop_task.open:  # the loop has failed, and run() did not
                 raise
-            if self.running:
+            if self._supervisor.running:
                 failure = TaskFailedError("run() was cancelled, and not by the stop of the task")
                 failure.__cause__ = error
                 return failure
@@ -111,19 +111,19 @@ class AsyncioTask(LoopBoundTask):
             pass
         except asyncio.CancelledError:
             if not self.loop_task.open:
-                self.supervisor.count(waiting=-1)
+                self._supervisor.count(waiting=-1)
                 raise
-        return not self.running
+        return not self._supervisor.running
 
     def _left(self, worker: asyncio.Task[None]) -> None:
-        if not worker.cancelled() or not self.running:
-            self.supervisor.left()
+        if not worker.cancelled() or not self._supervisor.running:
+            self._supervisor.left()
         elif self.loop_task.open:
-            self.supervisor.fail(TaskFailedError("run() was cancelled before it began"))
-            self.supervisor.left()
+            self._supervisor.fail(TaskFailedError("run() was cancelled before it began"))
+            self._supervisor.left()
         else:
             self._interrupted.add(worker)
-            self.supervisor.count(waiting=1)
+            self._supervisor.count(waiting=1)
 
     def _format_stacks(self) -> str:
         """Return where the workers are now."""

@@ -129,7 +129,7 @@ class AsyncioLoopTask(LoopTask):
 
     def _complete(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
         """Run the loop until ``main`` ends, whatever its callbacks raise."""
-        task = loop.create_task(main, name=f"{self.logger.name} main")
+        task = loop.create_task(main, name=f"{self._supervisor.logger.name} main")
         while not task.done():
             try:
                 loop.run_until_complete(task)
@@ -140,8 +140,8 @@ class AsyncioLoopTask(LoopTask):
         self._end = asyncio.get_running_loop().create_future()
         self.loop_opened()
         if self._watch is not None:
-            self._watch.start(f"{self.logger.name} watch")
-        if self.running:
+            self._watch.start(f"{self._supervisor.logger.name} watch")
+        if self._supervisor.running:
             await self._end
 
     def _finish(self) -> None:
@@ -210,7 +210,7 @@ class AsyncioLoopTask(LoopTask):
 
     def _blocked(self, seconds: float) -> None:
         self.n_slow_callbacks.increment()
-        stack = "".join(map(format_thread, self.threads))
+        stack = "".join(map(format_thread, self._supervisor.threads))
         self.logger.warning("The event loop has been blocked for %.3g s by\n%s", seconds, stack)
 
     def _format_stacks(self) -> str:

@@ -57,7 +57,7 @@ class EventTask(VTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)
-        self._runs = Runs(self.name, self.stop_event)
+        self._runs = Runs(self.name, self._supervisor.stop_event)
 
     # -- to override -------------------------------------------------------------------------------
 

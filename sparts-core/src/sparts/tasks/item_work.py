@@ -206,12 +206,12 @@ class ItemWork(VTask, Generic[Item, Result]):
         if not fatal and (refused or context.awaited or self.ON_ERROR == "log"):
             self._lose(context, error)
             return None
-        if fatal or not self.running:
+        if fatal or not self._supervisor.running:
             self._lose(context, error)
             if fatal:
                 raise error
             return error  # the stop goes on; what is left comes first
-        if self.supervisor.policy.mode == "never" or not self._try_again(context, None):
+        if self._supervisor.policy.mode == "never" or not self._try_again(context, None):
             self._lose(context, error)
         raise error
 

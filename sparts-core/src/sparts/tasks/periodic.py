@@ -125,7 +125,7 @@ class PeriodicTask(EventTask):
     def _make_schedule(self) -> Schedule | None:
         """Make the schedule of one worker, from now on; None for a task that has none."""
         if self.cron:
-            return self._make_cron(self.cron, self.timezone, self.service.options)
+            return self._make_cron(self.cron, self.timezone, self._instance.options)
         return Every(type(self).clock, self._interval(), self.jitter or 0.0, self.run_at_start)
 
     def _make_cron(self, cron: str, zone: str, options: argparse.Namespace) -> Cron:

@@ -92,11 +92,11 @@ class QueueTask(ItemWork[Item, Result]):
     @cached_property
     def queue(self) -> Backlog:
         """The backlog; it takes items from the first time that anybody asks for it."""
-        with self.service.health.changing:  # one, also when two threads ask at once
+        with self._instance.health.changing:  # one, also when two threads ask at once
             if (made := vars(self).get("queue")) is None:
                 made = self._makeQueue()
                 if isinstance(made, Queue):
-                    made = StandardBacklog(self.name, made, self.threads)
+                    made = StandardBacklog(self.name, made, self._supervisor.threads)
                 vars(self)["queue"] = made
         return made
 
@@ -109,7 +109,7 @@ class QueueTask(ItemWork[Item, Result]):
         `sparts.tasks.backlog` says how to write another. Called in the thread that uses it first,
         at the latest in `initTask`.
         """
-        return self.backlog_class(self.name, self.max_items, self.threads)
+        return self.backlog_class(self.name, self.max_items, self._supervisor.threads)
 
     def _makeQueue(self) -> Backlog | Queue[Any]:  # noqa: N802 - the established name
         """Return `make_backlog`, or a `queue.Queue` whose order and ``maxsize`` are used."""
@@ -220,7 +220,7 @@ class QueueTask(ItemWork[Item, Result]):
 
     def join(self) -> None:
         """Wait for the workers, and give up what they have not done in time."""
-        for thread in self.threads:
+        for thread in self._supervisor.threads:
             thread.join(timeout_of(self.seconds_to_stop()))
         try:
             self._give_up()

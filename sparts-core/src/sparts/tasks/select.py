@@ -142,7 +142,7 @@ class SelectTask(LoopTask):
             OSError: the process could not be started. The future instead ends with `ProcessFailed`
                 if the exit status is not 0.
         """
-        if self._ending or self.stop_event.is_set():
+        if self._ending or self._supervisor.stop_event.is_set():
             raise self._too_late()
         command = kwargs.get("args", args[0] if args else "")
         return around_command(self, command, lambda: communicate(self, args, kwargs, input))

@@ -26,6 +26,7 @@ from sparts.logs import level_name, log_fields
 from sparts.masking import one_line
 from sparts.option_types import Expected
 from sparts.options import Option, option
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from sparts.protocols import Service
@@ -223,7 +224,7 @@ class Metered:
     def __init__(self, service: Service) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)  # type: ignore[call-arg]
-        self.access_logger: Logger = logging.getLogger(f"{self.logger.name}.access")
+        self.access_logger: Logger = logging.getLogger(f"{ours(self).logger.name}.access")
         self.access_level: int = logging.WARNING
         self.meter: Meter = Meter(self)
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from sparts.masking import encodable
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,7 @@ def start_metrics(service: VService, resource: Resource, exporters: Iterable[Any
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     provider.get_meter("sparts.service").create_observable_gauge(
         "sparts.service.ready",
-        [lambda _: [Observation(int(service.health.ready))]],
+        [lambda _: [Observation(int(ours(service).health.ready))]],
         description="Whether the service can be sent work.",
     )
     return provider
@@ -54,8 +55,8 @@ class ServiceReader(PeriodicExportingMetricReader):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
         """Send what was collected; called by the SDK at its interval, and at the end."""
-        since = int(self._service.start_time * 1e9)
-        metrics = metrics_of(self._service.stats.describe_counters(), since, time.time_ns())
+        since = int(ours(self._service).start_time * 1e9)
+        metrics = metrics_of(ours(self._service).stats.describe_counters(), since, time.time_ns())
         scopes = [scope for each in metrics_data.resource_metrics for scope in each.scope_metrics]
         scopes.append(ScopeMetrics(_SCOPE, metrics, ""))
         # One entry for the resource: of several, the exporter would send the last alone.

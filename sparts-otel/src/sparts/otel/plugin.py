@@ -13,6 +13,7 @@ from sparts.errors import OptionError, message_of
 from sparts.hookspecs import hookimpl
 from sparts.option_types import Expected
 from sparts.options import Option, OptionGroup, option
+from sparts.shown import ours, service_of
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def wanted(service: VService) -> dict[str, set[str]]:
         said = os.environ.get(f"OTEL_{signal}_EXPORTER", "").replace(" ", "")
         exporters = set(said.split(",")) if said else {"otlp"} if chosen[signal] else set()
         if unknown := exporters - {"otlp", "console", "none"}:
-            service.logger.warning(
+            ours(service).logger.warning(
                 "OTEL_%s_EXPORTER: sparts sends by otlp or to the console, not by %s",
                 signal, ", ".join(sorted(unknown)),
             )  # fmt: skip
@@ -125,7 +126,7 @@ def sparts_service_check(service: VService) -> None:
 @hookimpl(tryfirst=True)  # so that refusals of others are seen
 def sparts_call_wrap(task: VTask, kind: str) -> Wrapper | None:
     """Trace the calls of a task."""
-    telemetry = _running.get(task.service)
+    telemetry = _running.get(service_of(task)._instance.service)
     return telemetry.call_wrapper(kind) if telemetry is not None else None
 
 
@@ -135,4 +136,4 @@ def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceSta
     if new in (ServiceStatus.STOPPED, ServiceStatus.DEAD):
         telemetry = _running.pop(service, None)
         if telemetry is not None:
-            telemetry.end(service.health.stop_deadline)
+            telemetry.end(ours(service).health.stop_deadline)

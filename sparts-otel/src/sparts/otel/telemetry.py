@@ -23,6 +23,7 @@ from sparts.otel.exporters import exporters
 from sparts.otel.exporting import CleaningExporter
 from sparts.otel.reaching import hide_headers
 from sparts.otel.tracing import TRACER, client_tracing, tracing
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -51,7 +52,7 @@ class Telemetry:
         self, service: VService, endpoint: str | None, signals: Mapping[str, Collection[str]]
     ) -> None:
         self._service: VService = service
-        self.logger: Logger = service.logger
+        self.logger: Logger = ours(service).logger
         if any("grpc" in os.environ.get(name, "") for name in _PROTOCOLS):
             self.logger.warning(
                 "OTEL_EXPORTER_OTLP_PROTOCOL is grpc: telemetry is sent as http/protobuf all the "
@@ -138,13 +139,13 @@ def resource_of(service: VService) -> Resource:
     go first.
     """
     own: dict[str, Any] = {
-        "service.name": service.name,
+        "service.name": ours(service).name,
         "service.instance.id": str(uuid.uuid4()),
         "host.name": socket.gethostname(),
         "process.pid": os.getpid(),
     }
-    if service.VERSION:
-        own["service.version"] = service.VERSION
+    if ours(service).VERSION:
+        own["service.version"] = ours(service).VERSION
     own |= OTELResourceDetector().detect().attributes
     return Resource.create({encodable(name): _encodable(own[name]) for name in own})
 

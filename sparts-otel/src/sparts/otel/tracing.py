@@ -18,6 +18,7 @@ from sparts.calls import CallRefusedError, ClientCall, Reason
 from sparts.errors import TryLater, message_of, traceback_of
 from sparts.logs import log_fields
 from sparts.masking import masked
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,7 +175,7 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
     kind, said = call.kind, call.attributes
     found: dict[str, Any] = {"sparts.kind": kind}
     if call.task is not None:
-        found["sparts.task"] = call.task.name
+        found["sparts.task"] = ours(call.task).name
     if call.peer:
         found["client.address"] = call.peer
     if kind == "http":

@@ -127,7 +127,7 @@ class RPCTask(VTask):
         try:
             methods = interface_of(type(self)).methods
         except UsageError as error:
-            transports = [getattr(task, "TRANSPORT", "") for task in self.service.tasks]
+            transports = [getattr(task, "TRANSPORT", "") for task in self._instance.tasks]
             if names := " and ".join(filter(None, transports)):
                 raise UsageError(f"{error} {names} cannot serve it.") from error
             raise
@@ -150,7 +150,7 @@ class RPCTask(VTask):
         Raises:
             UnavailableError: the task does not run.
         """
-        if self._pool is None or not self.running:
+        if self._pool is None or not self._supervisor.running:
             raise UnavailableError(f"{self.name} does not run.", maybe_run=False)
         return self._pool
 
@@ -168,4 +168,4 @@ class RPCTask(VTask):
 
     def exit_asked(self, error: BaseException) -> None:
         """End the service in order, as a `SystemExit` or `KeyboardInterrupt` in a method asks."""
-        self.supervisor.end_service(error)
+        self._supervisor.end_service(error)

@@ -58,7 +58,7 @@ class AMQPConnectionTask(VTask):
 
         with self._making:
             if (link := self._links.get(addresses)) is None:
-                name = f"{self.service.name}.{self.name}"
+                name = f"{self._instance.name}.{self.name}"
                 link = self._links[addresses] = Link(addresses, name, self.logger)
         return link
 

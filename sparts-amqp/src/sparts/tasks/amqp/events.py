@@ -105,7 +105,7 @@ class AMQPPublisherTask(VTask):
         self.n_published.increment()
 
     def _connection_changed(self, connected: bool) -> None:
-        if self.running:
+        if self._supervisor.running:
             self.set_ready(connected)
 
 
@@ -140,7 +140,7 @@ class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
 
         from sparts.tasks.amqp.topology import Binding, QueueLayout
 
-        name = self.QUEUE or f"{self.service.name}.{self.name}"
+        name = self.QUEUE or f"{self._instance.name}.{self.name}"
         return QueueLayout(
             name if self.SHARED else f"{name}.{uuid.uuid4().hex}",
             self.max_items,

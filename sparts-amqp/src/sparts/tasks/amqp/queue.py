@@ -171,7 +171,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
         link = self.service.requireTask(AMQPConnectionTask).link(addresses)
         prefetch = self.workers if self.PREFETCH is None or not self.workers else self.PREFETCH
         backlog = self._backlog_class()(
-            self.name, link, self.layout(), codec, self.threads, prefetch, self.logger,
+            self.name, link, self.layout(), codec, self._supervisor.threads, prefetch, self.logger,
             self.priority, self._buried_unseen,
         )  # fmt: skip
         backlog.consumer.max_attempts = self.max_attempts
@@ -180,7 +180,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
 
     def _connection_changed(self) -> None:
         link = getattr(self.queue, "link", None)
-        if link is not None and self.running:
+        if link is not None and self._supervisor.running:
             self.set_ready(link.connected)
 
     def _buried_unseen(self, context: Delivery, error: BaseException) -> None:

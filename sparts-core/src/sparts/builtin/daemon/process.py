@@ -42,14 +42,14 @@ class Process:
 
     def __init__(self, service: VService, asked: Daemon, whole: bool = True) -> None:
         self._identity = find_identity(asked.user, asked.group)
-        self._asked, self._whole, self._name = asked, whole, service.name
+        self._asked, self._whole, self._name = asked, whole, service._instance.name
         self._daemon = bool(asked.daemon)
         self._starter = -1  # where the starter of a daemon reads how that went
         self._was_ready = False
         self._pid_file: PidFile | None = None
         if whole and (self._daemon or asked.source("pidfile").explicit):
-            path = path_of(type(service), asked, service.name)
-            self._pid_file = PidFile(path, service.name)
+            path = path_of(type(service), asked, service._instance.name)
+            self._pid_file = PidFile(path, service._instance.name)
 
     def around(self) -> Generator[None, Any, Any]:
         """Do all that the options ask of the process, let the service run, and undo it.

@@ -79,7 +79,7 @@ class Copy:
     def follow(self) -> None:
         """Begin to do what the parent says, and stop the service when the parent has gone."""
         process_fields["copy"] = self.number
-        name = f"{self._service.name} parent"
+        name = f"{self._service._instance.name} parent"
         threading.Thread(target=self._follow, name=name, daemon=True).start()
 
     def _follow(self) -> None:
@@ -89,7 +89,7 @@ class Copy:
                 self._act(message)
             except Exception as error:
                 text = "What the parent of the copies has sent could not be used"
-                log_error(service.logger, text, error=error)
+                log_error(service._instance.logger, text, error=error)
         ours(service).shutdown()
         for asked in list(self._asked.values()):
             asked.set_exception(ParentGoneError("The parent of the copies has gone."))
@@ -119,8 +119,8 @@ class Copy:
     def _warn(self, service: VService) -> None:
         """Have the service warn of what the parent says, and of nothing that it said before."""
         while self._warnings:
-            service.clearWarning(self._warnings.pop())
-        self._warnings = [service.registerWarning(text) for text in self._texts]
+            ours(service).clearWarning(self._warnings.pop())
+        self._warnings = [ours(service).registerWarning(text) for text in self._texts]
 
     # -- tasks that one copy alone runs ------------------------------------------------------------
 
@@ -223,5 +223,5 @@ class Copy:
 
 def runs_once(task: VTask) -> bool:
     """Return whether one copy alone runs a task: it says so, or it needs one that does."""
-    needs = task.service.tasks.dependencies(task)
-    return task.PROCESSES == "first" or any(runs_once(each) for each in needs)
+    needs = task._instance.tasks.dependencies(task)
+    return ours(task).PROCESSES == "first" or any(runs_once(each) for each in needs)

@@ -34,9 +34,10 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
         raise UsageError("--processes needs the main thread, where signals arrive.")
     if not hasattr(os, "pidfd_open"):
         raise UsageError("--processes needs Linux: run one process here.")
-    kept = SIGNALS if service.health.owns_process else ()  # they count no more
+    instance = service._instance
+    kept = SIGNALS if instance.health.owns_process else ()  # they count no more
     found: list[Any] = []  # the plan, or what came in its place
-    ended, worker = ServiceThread(service), JobThread(f"{service.name} lifecycle", found.append)
+    ended, worker = ServiceThread(service), JobThread(f"{instance.name} lifecycle", found.append)
     with ExitStack() as opened:
         signals, waker = opened.enter_context(signals_in_pipe(SIGNALS, kept))
         worker.start()
@@ -52,10 +53,10 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
             raise
         except Exception as error:
             shown = not isinstance(error, StartError) and error
-            worker.put(partial(service.logger.critical, "%s", error, exc_info=shown))
+            worker.put(partial(instance.logger.critical, "%s", error, exc_info=shown))
             ended.status, ended.error = 1, error
         finally:
-            worker.put(service._instance.close_logging)
+            worker.put(instance.close_logging)
             worker.end()
             ended.hung = not worker.join(LOG_END)
         return ended
@@ -71,8 +72,8 @@ def _await_preparation(service: VService, signals: int) -> bool:
         await_ready([signals])
         numbers = os.read(signals, 4096)
         if not stops and any(each in numbers for each in STOP):
-            stops, timeout = True, service.getOption("stop_timeout")
-            if timeout and service.health.owns_process:
+            stops, timeout = True, service._instance.settings.stop_timeout
+            if timeout and service._instance.health.owns_process:
                 timer.arm(timeout)
     timer.disarm()
     return stops
@@ -81,16 +82,16 @@ def _await_preparation(service: VService, signals: int) -> bool:
 def _prepare(service: VService, folder: str, opened: ExitStack) -> Plan:
     """Make the tasks, none of which will run here, and open what all copies share."""
     service._instance.preprocess_options()
-    service.initLogging()
-    service.tasks.create(service)
+    service._instance.ours.initLogging()
+    service._instance.tasks.create(service)
     for task in servers_of(service):
         if task._binds_itself:
             raise UsageError(
                 f"{task.name} opens its sockets itself, which several processes cannot: run the "
                 f"service without --processes."
             )
-    service.hooks.call("sparts_sockets_bind", service=service)
-    listeners = service.hooks.kept.get("listeners")
+    service._instance.hooks.call("sparts_sockets_bind", service=service)
+    listeners = service._instance.hooks.kept.get("listeners")
     listening: list[tuple[str, int]] = []
     if listeners is not None:
         opened.callback(listeners.close)

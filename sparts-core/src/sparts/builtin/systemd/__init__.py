@@ -160,7 +160,7 @@ def _begin_watchdog(service: VService) -> None:
     if interval is None:
         return
     ours(service).hooks.kept["watchdog"] = watchdog = Watchdog(service, interval)
-    name = f"{service.name} watchdog"
+    name = f"{service._instance.name} watchdog"
     threading.Thread(target=watchdog.feed, name=name, daemon=True).start()
 
 

@@ -203,7 +203,7 @@ class DBusClientTask(DBusTask):
                 raise
             self.troubled(message_of(error), ready=True)
         self._keeper = asyncio.get_running_loop().create_task(
-            self._keep(), name=f"{self.logger.name} keeper"
+            self._keep(), name=f"{self._supervisor.logger.name} keeper"
         )
         self._keeper.add_done_callback(self._left)
 
@@ -287,7 +287,7 @@ class DBusClientTask(DBusTask):
 
     def _left(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (error := keeper.exception()) is not None:
-            self.supervisor.fail(error)
+            self._supervisor.fail(error)
 
     def _drop(self) -> None:
         bus, self._bus = self._bus, None

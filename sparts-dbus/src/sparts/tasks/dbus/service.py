@@ -123,7 +123,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     @property
     def name_on_bus(self) -> str:
         """The name that the task owns, or wants to own, on the bus."""
-        return str(self.bus_name or f"org.sparts.{self.service.name}")
+        return str(self.bus_name or f"org.sparts.{self._instance.name}")
 
     @property
     def path(self) -> str:
@@ -176,7 +176,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         if self.threads_for_calls < 1:
             raise UsageError(f"{flag_of(type(self), 'threads')} must be 1 or more.")
         self._calls_running = Calls(
-            self, self.service.name, self.threads_for_calls, self.max_memory
+            self, self._instance.name, self.threads_for_calls, self.max_memory
         )
         self.objects.manager = self.path
         self.export(self.path, self)
@@ -192,9 +192,9 @@ class DBusServiceTask(DBusObject, DBusClientTask):
             )
         about = bus_class(self)
         self.export(about.path, about)
-        self.export(f"{service_path(self.service.name)}/fb303", FB303Object(self))
+        self.export(f"{service_path(self._instance.name)}/fb303", FB303Object(self))
         self._about = about
-        self.service.hooks.register(about)
+        self._instance.hooks.register(about)
 
     def check(self) -> None:
         """See whether the name and all that is offered are in order, and where the bus is."""
@@ -285,7 +285,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     def _name_moved(self, ours: bool) -> None:
         """Note what the bus says of the name: this alone shows whose it is, in the right order."""
         self._owns_name = ours
-        if not self._on_duty or not self.running:
+        if not self._on_duty or not self._supervisor.running:
             return
         if ours or self.queue:
             self._show_ownership()
@@ -307,7 +307,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         """Wait for the end of the calls in threads."""
         super().join()
         if self._about is not None:
-            self.service.hooks.unregister(self._about)
+            self._instance.hooks.unregister(self._about)
         self.objects.clear()
         if hasattr(self, "_calls_running"):
             self._calls_running.close()

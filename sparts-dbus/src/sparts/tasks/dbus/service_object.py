@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
 from sparts.net.asking import Asking
+from sparts.shown import ours
 from sparts.tasks.dbus.control import Controlled, authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (
@@ -57,10 +58,10 @@ class ServiceObject(DBusObject):
     def __init__(self, task: Controlled) -> None:
         self.dbus_service = task
         """The task that offers it."""
-        self.service: VService = task.service
+        self.service: VService = ours(task.service)
         """The service that it shows."""
         self.logger: Logger = task.logger
-        self.path: str = service_path(task.service.name) + "/sparts"
+        self.path: str = service_path(self.service.name) + "/sparts"
         """Where it is offered."""
         self._asking = Asking()  # counters and checks, which may not answer
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sparts.hookspecs import hookimpl
+from sparts.shown import ours
 
 import grpc
 
@@ -56,7 +57,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     def _status(self, service: str) -> _Status:
         if service and service not in self._services:
             return UNKNOWN
-        return SERVING if self._task.service.health.ready and not self._ending else NOT_SERVING
+        ready = ours(self._task.service).health.ready
+        return SERVING if ready and not self._ending else NOT_SERVING
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         """Return the status of a service; NOT_FOUND if there is none of that name."""

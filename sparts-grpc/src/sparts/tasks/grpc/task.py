@@ -218,7 +218,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         health_pb2_grpc.add_HealthServicer_to_server(self.health, registry)
         if self.reflection:
             add_reflection(registry)
-        self.service.hooks.register(self.health)
+        self._instance.hooks.register(self.health)
 
     def _limits(self) -> Limits:
         message = self.max_message or 0
@@ -255,7 +255,7 @@ class GrpcTask(Metered, AsyncioServerTask):
     def stop(self) -> None:
         """Have the server end; `join` waits for it."""
         if "health" in vars(self):
-            self.service.hooks.unregister(self.health)
+            self._instance.hooks.unregister(self.health)
         super().stop()
 
     def join(self) -> None:

@@ -12,6 +12,7 @@ from sparts.net.accepting import Accepting
 from sparts.net.listeners import ConnectionLimit, Listening
 from sparts.option_types import duration, size
 from sparts.options import Option, flag_of, option
+from sparts.shown import ours
 from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.thrift.settings import Settings
@@ -142,13 +143,13 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         # So that one can always talk to the clients, and one wait for a client that is alone.
         self.workers: int = 2 + self.num_threads
         self._engine = Engine(self._settings())
-        self._engine.listen(self._sockets, self.service.listeners.take_kept(self.name))
+        self._engine.listen(self._sockets, self._instance.ours.listeners.take_kept(self.name))
         super().start()
         self.log_started()
 
     def _settings(self) -> Settings:
         return Settings(
-            logger=self.logger,
+            logger=ours(self).logger,
             accepting=Accepting(self, lambda: int(self.n_connections() or 0)),
             flag=flag_of(type(self)),
             read=self.router.read,
@@ -178,7 +179,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         """
         super().stop()
         if self._engine is not None:
-            self._hands_on = self.service.health.restarting
+            self._hands_on = self._instance.health.restarting
             self._engine.drain(self.stop_listening, self._hands_on)
 
     def join(self) -> None:
@@ -189,12 +190,12 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         engine = self._engine
         if engine is not None:
             engine.emptied.wait(timeout_of(self.seconds_to_stop()))
-            if self._hands_on and not self.service.health.restarting:
+            if self._hands_on and not self._instance.health.restarting:
                 engine.drain_after_all(self.stop_listening)  # a stop has come meanwhile
                 engine.emptied.wait(timeout_of(self.seconds_to_stop()))
             if cut := engine.finish():
                 self.logger.warning("Clients cut off, which took too long: %d", cut)
             super().join()
             engine.close()
-            self.service.listeners.keep(self.name, engine.parted)
+            self._instance.ours.listeners.keep(self.name, engine.parted)
         self.close_sockets()

@@ -109,7 +109,7 @@ class ThriftServerTask(VTask):
 
     def _handlers(self) -> list[ThriftHandlerTask]:
         """Return the handlers of the service, of which there must be one."""
-        every = [task for task in self.service.tasks if isinstance(task, ThriftHandlerTask)]
+        every = [task for task in self._instance.tasks if isinstance(task, ThriftHandlerTask)]
         if not every:
             raise self._unserved("no ThriftHandlerTask is there")
         return every

@@ -116,7 +116,7 @@ class TornadoHTTPClientTask(TornadoTask):
         self.client = CurlAsyncHTTPClient(
             force_instance=True,
             max_clients=self.max_connections,
-            defaults={"user_agent": self.service.name, "ca_certs": self.tls_ca or _system_ca()},
+            defaults={"user_agent": self._instance.name, "ca_certs": self.tls_ca or _system_ca()},
         )
 
     async def stop_in_loop(self) -> None:

@@ -151,9 +151,9 @@ class TornadoHTTPTask(Metered, RequestLimits, ConnectionLimit, Listening, Tornad
         """
         self.ending.set()
         self.server.stop()
-        restarting = self.service.health.restarting
+        restarting = self._instance.health.restarting
         cut = await self._end_server()
-        if restarting and not self.service.health.restarting:
+        if restarting and not self._instance.health.restarting:
             cut += await self._end_server()  # a stop has come: no next instance serves who waits
         if cut:
             self.logger.warning("Requests cut off, which took too long to finish: %d", cut)

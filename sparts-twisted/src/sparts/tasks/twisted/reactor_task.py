@@ -90,7 +90,7 @@ class TwistedReactorTask(LoopTask):
     def _kind(self) -> str:
         if self.LOOP is None:
             return str(self.reactor_kind)
-        source = source_of(self.service.options, dest_of(type(self), "reactor"))
+        source = source_of(self._instance.options, dest_of(type(self), "reactor"))
         if source.explicit and self.reactor_kind != "asyncio":
             flag = flag_of(type(self), "reactor")
             raise UsageError(
@@ -109,7 +109,7 @@ class TwistedReactorTask(LoopTask):
     def initTask(self) -> None:  # noqa: N802
         """Make the reactor, so that tasks which live on it can refer to it before it runs."""
         super().initTask()
-        global_reactor.reactor._claim(f"{self.service.name}.{self.name}")
+        global_reactor.reactor._claim(f"{self._instance.name}.{self.name}")
         try:
             self._bridge.begin()
             self._make_reactor()
@@ -162,7 +162,7 @@ class TwistedReactorTask(LoopTask):
 
     def _opened(self) -> None:
         self.loop_opened()
-        if not self.running:
+        if not self._supervisor.running:
             self._finish()
 
     async def _live(self, reactor: OwnedAsyncioReactor) -> None:
@@ -175,7 +175,7 @@ class TwistedReactorTask(LoopTask):
             self._end(reactor)
 
     async def _live_here(self) -> None:
-        if self.running:
+        if self._supervisor.running:
             reactor: Any = self._reactor or self._make_reactor()
             await self._live(reactor)
 
@@ -184,7 +184,7 @@ class TwistedReactorTask(LoopTask):
         loop = self._loop
         assert loop is not None  # noqa: S101 - made with the reactor
         loop.set_exception_handler(self._asyncio_error)
-        task = loop.create_task(main, name=f"{self.logger.name} main")
+        task = loop.create_task(main, name=f"{self._supervisor.logger.name} main")
         try:
             while not task.done():
                 try:
@@ -205,12 +205,13 @@ class TwistedReactorTask(LoopTask):
 
     def _run_elsewhere(self) -> None:
         """Have the reactor live on the loop of another task, which may fail and run again."""
-        while self.running:
+        while self._supervisor.running:
             try:
                 self._life = self._shared().call(self._live_here)
             except LoopStoppedError:
                 return  # for good, and the service with it
-            if not (self.running or self._open or self._ending):  # else it ends in order
+            lives = self._supervisor.running or self._open or self._ending
+            if not lives:  # else it ends in order
                 self._life.cancel()
             try:
                 self._life.result()
@@ -219,8 +220,8 @@ class TwistedReactorTask(LoopTask):
                 return
             except LoopStoppedError:
                 self.loop_ended()
-                if self.running:
-                    self.supervisor._restarted()
+                if self._supervisor.running:
+                    self._supervisor._restarted()
 
     def _check_end(self) -> None:
         if not self._ending:

@@ -208,7 +208,7 @@ class CommandTask(TwistedTask):
             LookupError: there is no such encoding.
             CallRefusedError: a plugin refuses it.
         """
-        if self.stop_event.is_set():
+        if self._supervisor.stop_event.is_set():
             raise self._too_late()
         future = Command(self, _arguments_of(command))
         text = TextMode(encoding, errors)
@@ -258,7 +258,7 @@ class CommandTask(TwistedTask):
     def _start(self, run: _Run) -> None:
         if run.command.cancelled():
             return
-        if self.stop_event.is_set():
+        if self._supervisor.stop_event.is_set():
             run.command.end(self._too_late())
             return
         self.started.increment()

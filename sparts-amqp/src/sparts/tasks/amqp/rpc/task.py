@@ -120,7 +120,7 @@ class RPCAMQPTask(RPCTransport):
 
     def join(self) -> None:
         """Wait for the calls that run, and leave to others what has not begun."""
-        for thread in self.threads:
+        for thread in self._supervisor.threads:
             thread.join(timeout_of(self.seconds_to_stop()))
         self._give_up()
         super().join()
@@ -140,7 +140,7 @@ class RPCAMQPTask(RPCTransport):
 
     def connection_changed(self) -> None:
         """Note whether there is a connection; from any thread."""
-        if self.running:
+        if self._supervisor.running:
             self.set_ready(all(lane.backlog.link.connected for lane in self._lanes))
 
 

@@ -44,7 +44,7 @@ class RPCDBusTask(RPCTransport, DBusServiceTask):
     @property
     def name_on_bus(self) -> str:
         """The name that the task owns, by default ``org.sparts.rpc.`` and that of the service."""
-        return str(self.bus_name or f"org.sparts.rpc.{self.service.name}")
+        return str(self.bus_name or f"org.sparts.rpc.{self._instance.name}")
 
     def addHandlers(self) -> None:  # noqa: N802
         """Offer the tasks; called by `initTask`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.errors import SpartsError, describe
 from sparts.inbox import Message
+from sparts.shown import ours
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def with_dependants(service: VService, task: VTask) -> list[VTask]:
     """Return a task and all that depend on it, directly or not, in start order."""
     found, rest = {task}, [task]
     while rest:
-        more = set(service.tasks.dependants(rest.pop())) - found
+        more = set(service._instance.tasks.dependants(rest.pop())) - found
         found |= more
         rest += more
-    return [each for each in service.getChildren().values() if each in found]
+    return [each for each in service._instance.running.tasks().values() if each in found]
 
 
 def in_lifecycle(service: VService, function: Callable[[], Any]) -> Future[Any]:
@@ -48,8 +49,8 @@ def in_lifecycle(service: VService, function: Callable[[], Any]) -> Future[Any]:
 
     def run() -> None:
         try:
-            if service.health.status not in (ServiceStatus.ALIVE, ServiceStatus.WARNING):
-                raise NotStoppedError(f"The service is {service.health.status}.")
+            if service._instance.health.status not in (ServiceStatus.ALIVE, ServiceStatus.WARNING):
+                raise NotStoppedError(f"The service is {service._instance.health.status}.")
             future.set_result(function())
         except BaseException as error:  # it belongs to who asked
             future.set_exception(error)
@@ -68,14 +69,14 @@ def stop_task(service: VService, task: VTask) -> list[VTask]:
     """
     affected = with_dependants(service, task)
     for each in reversed(affected):
-        if each.state in _OVER:
+        if each._supervisor.state in _OVER:
             continue
-        limits = [LONGEST, each.STOP_TIMEOUT, service.getOption("stop_timeout")]
+        limits = [LONGEST, ours(each).STOP_TIMEOUT, service.getOption("stop_timeout")]
         seconds = min(limit for limit in limits if limit and isfinite(limit))
-        each.supervisor.stopping(seconds)
-        service.hooks.call("sparts_task_stop", task=each)
+        each._supervisor.stopping(seconds)
+        service._instance.hooks.call("sparts_task_stop", task=each)
         _join(each, seconds + 1)
-        each.supervisor.state = TaskState.STOPPED
+        each._supervisor.state = TaskState.STOPPED
     return affected
 
 
@@ -89,12 +90,13 @@ def _join(task: VTask, seconds: float) -> None:
         except BaseException as error:
             ended.set_exception(error)
 
-    threading.Thread(target=join, name=f"{task.logger.name}.join", daemon=True).start()
+    threading.Thread(target=join, name=f"{ours(task).logger.name}.join", daemon=True).start()
     try:
         ended.result(seconds)
     except TimeoutError:
         if not ended.done():
-            raise NotStoppedError(f"{task.name} did not stop within {seconds:g} s.") from None
+            name = task._supervisor.name
+            raise NotStoppedError(f"{name} did not stop within {seconds:g} s.") from None
         raise
 
 
@@ -109,31 +111,32 @@ def restart_task(service: VService, task: VTask, forget: Callable[[VTask], None]
         Exception: what a method of a task raised. The task is DEAD then, and the service has a
             warning.
     """
-    tasks = service.tasks
-    names = [each.name for each in stop_task(service, task)]
+    tasks = service._instance.tasks
+    names = [each._supervisor.name for each in stop_task(service, task)]
     new: dict[str, VTask] = {}
     for name in names:
         old = tasks.require(name)
         forget(old)
         new[name] = type(old)(service)
         tasks.replace(old, new[name])
-    service.listeners.open(service.getChildren().values())
+    ours(service).listeners.open(service._instance.running.tasks().values())
     for step in (_init, _start):
         for each in new.values():
             try:
                 step(service, each)
             except BaseException as error:
-                each.supervisor.fail_with(error)
-                service.registerWarning(f"{each.name} did not start again: {describe(error)}")
+                each._supervisor.fail_with(error)
+                name = each._supervisor.name
+                service.registerWarning(f"{name} did not start again: {describe(error)}")
                 raise
     return names
 
 
 def _init(service: VService, task: VTask) -> None:
-    task.supervisor.state = TaskState.STARTING
-    service.hooks.call("sparts_task_init", task=task)
+    task._supervisor.state = TaskState.STARTING
+    service._instance.hooks.call("sparts_task_init", task=task)
 
 
 def _start(service: VService, task: VTask) -> None:
-    service.hooks.call("sparts_task_start", task=task)
-    task.supervisor.start_returned()
+    service._instance.hooks.call("sparts_task_start", task=task)
+    task._supervisor.start_returned()

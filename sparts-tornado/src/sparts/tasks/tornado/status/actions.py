@@ -91,7 +91,7 @@ class _Actions:
         return f"{name} is set{', and takes effect when the service restarts' * later}."
 
     def _takes_effect_later(self, name: str) -> bool:
-        state = state_of(self._status.service.options)
+        state = state_of(self._status._instance.options)
         binding = state.bindings.get(name.replace("-", "_")) if state else None
         return binding is not None and binding.option.reloadable == "restart"
 
@@ -127,7 +127,7 @@ class _Actions:
         if "task" not in asked:
             return self._drain()
         task = self._task(asked)
-        names = [each.name for each in with_dependants(self._status.service, task)]
+        names = [each._supervisor.name for each in with_dependants(self._status.service, task)]
         await self._act(task, stop_task)
         return f"Stopped: {', '.join(names)}."
 

@@ -114,14 +114,14 @@ class StatusTask(TornadoHTTPTask):
         found, rest = {self.name}, [self.name]
         while rest:
             task = self.service.requireTask(rest.pop())
-            more = {each.name for each in self.service.tasks.dependencies(task)} - found
+            more = {each.name for each in self._instance.tasks.dependencies(task)} - found
             found |= more
             rest += more
         return frozenset(found)
 
     def figures(self) -> Figures:
         """Return all numbers of the service as they are now; in any thread."""
-        return Figures(self.service.stats.describe_counters(), self.name)
+        return Figures(self._instance.stats.describe_counters(), self.name)
 
     def known_keys(self) -> list[str]:
         """Return the keys of all numbers."""

@@ -200,10 +200,10 @@ class Copies:
         return answer["value"]
 
     def _summary(self) -> dict[str, Any]:
-        service = self._status.service
+        stats = self._status._instance.stats
         figures = self._status.figures()
         values = dict(zip((each.key for each in figures.figures), figures.values, strict=True))
-        told = summary(service.stats.describe_state(), "")
+        told = summary(stats.describe_state(), "")
         return {**told, "figures": {task: values[key] for task, key in figures.keys.items()}}
 
     # -- to act ------------------------------------------------------------------------------------

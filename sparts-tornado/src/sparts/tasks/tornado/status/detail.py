@@ -17,6 +17,7 @@ from sparts.errors import describe, text_of
 from sparts.loops import LoopTask
 from sparts.masking import masked
 from sparts.net.listeners import Listening
+from sparts.shown import ours
 from sparts.states import TaskState
 from sparts.tasks.event import EventTask
 from sparts.tasks.item_work import ItemWork
@@ -48,40 +49,40 @@ def kind_of(task: VTask) -> str:
 def actions_of(status: StatusTask, task: VTask) -> list[str]:
     """Return what may be done to a task now."""
     found: list[str] = []
-    if task.supervisor.held:
+    if task._supervisor.held:
         return found
-    alive = task.state in (TaskState.ALIVE, TaskState.DEGRADED)
-    if isinstance(task, EventTask) and task.running:
+    alive = task._supervisor.state in (TaskState.ALIVE, TaskState.DEGRADED)
+    if isinstance(task, EventTask) and task._supervisor.running:
         found.append("run")
-    if alive and task.name in status.watch.gates:
-        found.append("resume" if status.watch.paused(task.name) else "pause")
-    if task.name not in status.needed:
+    if alive and task._supervisor.name in status.watch.gates:
+        found.append("resume" if status.watch.paused(task._supervisor.name) else "pause")
+    if task._supervisor.name not in status.needed:
         found += ["drain", "restart"] if alive else ["restart"]
     return found
 
 
 def describe_task(status: StatusTask, name: str) -> dict[str, Any] | None:
     """Return all there is to know of one task, as JSON can carry it; None: there is none."""
-    service, watch = status.service, status.watch
+    service, watch = ours(status.service), status.watch
     task = service.getTask(name)
     if task is None:
         return None
     keys = [key for key in status.known_keys() if key.startswith(f"{name}/")]
-    letters = watch.letters.get(name)
+    letters, error = watch.letters.get(name), task._supervisor.failed
     return {
         "name": name,
         "kind": kind_of(task),
         "class": f"{type(task).__module__}.{type(task).__qualname__}",
         "doc": inspect.getdoc(type(task)) or "",
-        "state": str(task.state),
+        "state": str(task._supervisor.state),
         "since": watch.since.get(name, service.start_time),
-        "ready": task.ready,
+        "ready": task._supervisor.ready,
         "paused": watch.paused(name),
-        "problem": "" if task.failed is None else masked(describe(task.failed)),
+        "problem": "" if error is None else masked(describe(error)),
         "actions": actions_of(status, task),
-        "depends_on": [need.name for need in service.tasks.dependencies(task)],
-        "needed_by": [each.name for each in service.tasks.dependants(task)],
-        "threads": [thread.name for thread in task.threads if thread.is_alive()],
+        "depends_on": [need._supervisor.name for need in service.tasks.dependencies(task)],
+        "needed_by": [each._supervisor.name for each in service.tasks.dependants(task)],
+        "threads": [thread.name for thread in task._supervisor.threads if thread.is_alive()],
         "restarts": int(task.n_restarts()),
         "failures": int(task.n_failures()),
         "errors": watch.errors(name),
@@ -111,7 +112,7 @@ def panels_of(status: StatusTask, task: VTask) -> list[dict[str, Any]]:
         for panel in getattr(task, "status_panels", tuple)():
             title, data = panel["title"], panel["data"]
             found.append({"title": text_of(title), "data": masked(_plain(data))})
-        items = status.service.hooks.collect("sparts_status_panels", task=task)
+        items = status._instance.hooks.collect("sparts_status_panels", task=task)
         return found + [
             {"title": text_of(title), "data": masked(_plain(data))} for title, data in _pairs(items)
         ]
@@ -152,7 +153,7 @@ def _queue(status: StatusTask, task: Any) -> list[dict[str, Any]]:
         "Waiting": task.queue.depth(),
         "Put off until later": len(getattr(queue, "_later", ())),
         "Worked on now": len(running),
-        "Age of the oldest": status.arrivals.oldest(task.name),
+        "Age of the oldest": status.arrivals.oldest(task._supervisor.name),
     }
     return [
         {"title": "Queue", "data": facts},
@@ -191,7 +192,7 @@ def _runs(status: StatusTask, task: Any) -> list[dict[str, Any]]:
     now, clock = time.time(), task.clock.monotonic()
     due = [worker.due() for worker in list(task._runs.workers)]
     times = sorted(now + each - clock for each in due if each is not None)
-    gate = status.watch.gates.get(task.name)
+    gate = status.watch.gates.get(task._supervisor.name)
     last = [] if gate is None else [now - (time.monotonic() - each) for each in gate.taken]
     facts = {"Next run": {"time": times[0]} if times else "when it is asked for"}
     facts["Last run"] = {"time": last[-1]} if last else "none yet"

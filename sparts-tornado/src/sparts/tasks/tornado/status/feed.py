@@ -96,7 +96,7 @@ class Feed:
             raise RefusedError(503, why)
         self._pages.add(page)
         if self._ticking is None:
-            name = f"{self._task.logger.name} feed"
+            name = f"{self._task._supervisor.logger.name} feed"
             self._ticking = asyncio.get_running_loop().create_task(self._run(), name=name)
 
     def leave(self, page: Events) -> None:

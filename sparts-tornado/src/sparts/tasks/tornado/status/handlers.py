@@ -149,7 +149,7 @@ class Probe(Handler):
             for name, problem in found.items()
         }
         self.tell_json(
-            {"ok": well, "status": str(self.task.service.health.status), "checks": checks}
+            {"ok": well, "status": str(self.task._instance.health.status), "checks": checks}
         )
 
 

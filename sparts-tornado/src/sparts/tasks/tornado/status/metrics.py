@@ -37,7 +37,7 @@ class ServiceCollector(Collector):
     """Reads a service whenever Prometheus asks, then what the process itself has registered."""
 
     def __init__(self, service: VService) -> None:
-        self.service = service
+        self.service: VService = ours(service)
 
     def collect(self) -> Iterator[Metric]:
         """Give all metrics, as Prometheus can read them; in any thread."""

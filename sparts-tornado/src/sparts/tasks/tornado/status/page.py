@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.masking import MASK, masked
 from sparts.options.binding import display, source_of, state_of
+from sparts.shown import ours
 from sparts.tasks.tornado.status.detail import actions_of, kind_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _AS_THEY_ARE = ("checks", "exported_values", "plugins", "threads")
 
 def describe_page(task: StatusTask) -> dict[str, Any]:
     """Return the sections of the page by name; in any thread."""
-    service = task.service
+    service = ours(task.service)
     told = service.stats.describe_state()
     figures = task.figures()
     return {
@@ -54,8 +55,8 @@ def _not_ready(
     task: StatusTask, checks: dict[str, str], since: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Return why the service should not be sent work, and since when, for the headline."""
-    found: dict[str, str] = masked(task.service.health.readiness(checks))
-    times = {"service": task.service.health.status_since, **task.watch.since, **since}
+    found: dict[str, str] = masked(task._instance.health.readiness(checks))
+    times = {"service": task._instance.health.status_since, **task.watch.since, **since}
     return [
         {"what": what, "why": why, "since": times.get(what)} for what, why in found.items() if why
     ]
@@ -64,11 +65,11 @@ def _not_ready(
 def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[str, Any]:
     """Return what the tile of a task shows."""
     name = told["name"]
-    task = status.service.getTask(name)
+    task = status._instance.tasks.get(name)
     return {
         **told,
         "kind": kind_of(task) if task else "task",
-        "since": status.watch.since.get(name, status.service.start_time),
+        "since": status.watch.since.get(name, status._instance.health.start_time),
         "paused": status.watch.paused(name),
         "actions": actions_of(status, task) if task else [],
         "key": figures.keys.get(name, ""),
@@ -77,9 +78,9 @@ def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[st
 
 def describe_options(task: StatusTask) -> list[dict[str, Any]]:
     """Return every option with its value as text, where that came from, and how it may change."""
-    state = state_of(task.service.options)
+    state = state_of(task._instance.options)
     if state is None:  # a namespace that was made by hand
-        plain = task.service.stats.options()
+        plain = task._instance.stats.options()
         return [{"name": name, "value": _text(value)} for name, value in plain.items()]
     return [_option(task, binding) for binding in state.bindings.values()]
 

@@ -14,6 +14,7 @@ from sparts.net.asking import Asking
 from sparts.net.hosts import is_loopback
 from sparts.options import prefix_of
 from sparts.options.binding import env_prefix
+from sparts.shown import ours
 from sparts.tasks.tornado.console.registry import Announcement, Inherited, folder
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.tasks.tornado.status import handlers
@@ -57,20 +58,20 @@ class StatusHTTPTask(StatusTask):
         self.history: History = History()
         self.arrivals: Arrivals = Arrivals(self.service)
         self.watch: Watch = Watch()
-        self.service.hooks.register(self.watch)
+        self._instance.hooks.register(self.watch)
         self._warned: dict[str, float] = {}
         self._ended = threading.Event()
         self._sampler: threading.Thread | None = None
         self.recent: RecentLines = RecentLines(self.LOG_LINES)
         questions: dict[str, Callable[[], Any]] = {
-            "liveness": self.service.health.liveness,
-            "readiness": self.service.health.readiness,
-            "describe": self.service.stats.describe,
+            "liveness": self._instance.health.liveness,
+            "readiness": self._instance.health.readiness,
+            "describe": self._instance.stats.describe,
             "stacks": lambda: handlers.format_stacks(self),
             "page": lambda: describe_page(self),
             "metrics": lambda: list(self.metrics.collect()),
         }
-        self.asker: Asker = Asker(self.logger.name, questions, self.ANSWER_TIMEOUT)
+        self.asker: Asker = Asker(self._supervisor.logger.name, questions, self.ANSWER_TIMEOUT)
         if (copy := copy_of(self.service)) is not None:
             from sparts.tasks.tornado.status.copies import Copies
 
@@ -116,7 +117,7 @@ class StatusHTTPTask(StatusTask):
         super().start_in_loop()
         self._announce()
         if self._sampler is None:
-            name = f"{self.logger.name}.sampler"
+            name = f"{self._supervisor.logger.name}.sampler"
             self._sampler = threading.Thread(target=self._sample, name=name, daemon=True)
             self._sampler.start()
         local = all(isinstance(each, str) or is_loopback(each) for each in self.bound_addrs)
@@ -155,7 +156,7 @@ class StatusHTTPTask(StatusTask):
         if where is None:
             return None
         urls = [_url_of(each, self.ssl_context is not None) for each in self.bound_addrs]
-        service = self.service
+        service = ours(self.service)
         told = {
             "name": service.name,
             "url": next((url for url in urls if url), ""),
@@ -185,9 +186,9 @@ class StatusHTTPTask(StatusTask):
             try:
                 self.arrivals.note()
                 self.history.add(time.time(), self.figures())
-                if self.service.health.checks():
+                if self._instance.health.checks():
                     with suppress(TimeoutError):  # one that hangs does not hold up the samples
-                        asking.ask("checks", self.service.health.check_results)
+                        asking.ask("checks", self._instance.health.check_results)
             except Exception as error:  # of a counter or a hook
                 self.logger.warning("The numbers could not be kept: %s", describe(error))
             if self._ended.wait(self.SAMPLE):
@@ -210,7 +211,7 @@ class StatusHTTPTask(StatusTask):
         super().join()
         self._ended.set()
         self.watch.open_all()
-        self.service.hooks.unregister(self.watch)
+        self._instance.hooks.unregister(self.watch)
         if self.announcement is not None:  # the loop has crashed, if it is there still
             self.announcement.close()
         seconds = min(self.HANGING, self.seconds_to_stop())

@@ -57,15 +57,15 @@ class Watch:
     @hookimpl(wrapper=True)
     def sparts_task_init(self, task: VTask) -> Generator[None, Any, Any]:
         """Note which health checks a task adds."""
-        before = task.service.health.checks().keys()
+        before = task._instance.health.checks().keys()
         result = yield
-        self._checks[task.name] = task.service.health.checks().keys() - before
+        self._checks[task._supervisor.name] = task._instance.health.checks().keys() - before
         return result
 
     def forget_checks(self, task: VTask) -> None:
         """Remove the health checks of a task whose next instance adds them again."""
-        health = task.service.health
-        mine = self._checks.pop(task.name, set())
+        health = task._instance.health
+        mine = self._checks.pop(task._supervisor.name, set())
         for name, check in health.checks().items():
             if name in mine or getattr(check, "__self__", None) is task:
                 health.remove_check(name)
@@ -76,20 +76,20 @@ class Watch:
         with suppress(AttributeError):  # a backlog of others whose methods cannot be replaced
             gate = put_gate(task)
             if gate is not None:
-                self.gates[task.name] = gate
+                self.gates[task._supervisor.name] = gate
             if isinstance(task, ItemWork):
-                self.letters[task.name] = DeadLetters(task)
+                self.letters[task._supervisor.name] = DeadLetters(task)
 
     @hookimpl(tryfirst=True)
     def sparts_task_stop(self, task: VTask) -> None:
         """Let a paused task finish what it has."""
-        if task.name in self.gates:
-            self.gates[task.name].open()
+        if task._supervisor.name in self.gates:
+            self.gates[task._supervisor.name].open()
 
     @hookimpl
     def sparts_task_change(self, task: VTask, old: TaskState, new: TaskState) -> None:
         """Note when the state changed."""
-        self.since[task.name] = time.time()
+        self.since[task._supervisor.name] = time.time()
 
     @hookimpl
     def sparts_task_failure(self, task: VTask, error: BaseException, delay: float | None) -> None:
@@ -101,4 +101,4 @@ class Watch:
             "traceback": masked(told[-8000:]),
             "again": delay,
         }
-        self._errors.setdefault(task.name, deque(maxlen=ERRORS)).append(failure)
+        self._errors.setdefault(task._supervisor.name, deque(maxlen=ERRORS)).append(failure)
