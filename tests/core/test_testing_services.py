@@ -27,7 +27,7 @@ from sparts.testing import (
     wait_state,
     wait_status,
 )
-from sparts.testing.running import make_service
+from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -92,6 +92,14 @@ def test_service_is_ready_with_its_command_line() -> None:
     assert new.health.ready
     factory.close()
     assert service.health.status is new.health.status is ServiceStatus.STOPPED
+
+
+def test_restart_raises_what_fails_between() -> None:
+    def fail() -> None:
+        raise LookupError("between")
+
+    with pytest.raises(LookupError, match="between"), running(service_of()) as service:
+        restart(service, between=fail)
 
 
 def test_several_services_are_stopped_the_last_one_first() -> None:

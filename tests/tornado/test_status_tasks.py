@@ -16,7 +16,10 @@ from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import PriorityQueueTask, QueueTask
+from sparts.tasks.tornado.ioloop import TornadoIOLoopTask
 from sparts.tasks.tornado.status import StatusHTTPTask
+from sparts.tasks.tornado.status.acting import with_dependants
+from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
@@ -271,3 +274,23 @@ def test_instances_are_shown_together(monkeypatch: pytest.MonkeyPatch) -> None:
             page.get_by_text("2 of 3 ready").wait_for()
             assert "refused" in page.locator("#instances-list").inner_text()
             assert page.get_by_role("link", name=url_of(other)).count() == 1
+
+
+class First(VTask):
+    LOOPLESS = True
+
+
+class Loop(TornadoIOLoopTask):
+    DEPS = [First]
+
+
+class Last(VTask):
+    LOOPLESS = True
+    DEPS = [Loop]
+
+
+def test_tasks_are_needed_through_others() -> None:
+    with running(service_of(Last, StatusHTTPTask), "--status-port", "0") as service:
+        assert service.requireTask(StatusHTTPTask).needed == {"First", "Loop", "StatusHTTPTask"}
+        affected = with_dependants(service, service.requireTask(First))
+        assert {each.name for each in affected} == {"First", "Loop", "Last", "StatusHTTPTask"}
