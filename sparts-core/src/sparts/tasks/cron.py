@@ -130,9 +130,7 @@ class CronTimes:
         before, after = (
             local - _seconds(shown.replace(tzinfo=self._zone, fold=fold)) for fold in (0, 1)
         )
-        if before + self._offset(before) == local:
-            return before
-        return self._change(after, before) or before
+        return self._change(after, before) or before  # only in a gap is `after` the earlier one
 
     def _reached(self, at: int) -> int:
         """The last local second that has come at a date, also if the clock went back since."""
