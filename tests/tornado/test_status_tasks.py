@@ -18,7 +18,7 @@ from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import PriorityQueueTask, QueueTask
 from sparts.tasks.tornado.ioloop import TornadoIOLoopTask
 from sparts.tasks.tornado.status import StatusHTTPTask
-from sparts.tasks.tornado.status.acting import with_dependants
+from sparts.tasks.tornado.status.acting import in_lifecycle, stop_task, with_dependants
 from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
@@ -294,3 +294,23 @@ def test_tasks_are_needed_through_others() -> None:
         assert service.requireTask(StatusHTTPTask).needed == {"First", "Loop", "StatusHTTPTask"}
         affected = with_dependants(service, service.requireTask(First))
         assert {each.name for each in affected} == {"First", "Loop", "Last", "StatusHTTPTask"}
+
+
+class OnlyOnce(VTask):
+    """Its stop may be called once, as `VTask.stop` promises."""
+
+    LOOPLESS = True
+    stops = 0
+
+    def stop(self) -> None:
+        super().stop()
+        self.stops += 1
+
+
+def test_task_that_was_stopped_is_not_stopped_again() -> None:
+    with running(service_of(OnlyOnce, Last)) as service:
+        task = service.requireTask(OnlyOnce)
+        assert in_lifecycle(service, lambda: stop_task(service, task)).result(WAIT) == [task]
+        assert task.stops == 1
+    assert task.stops == 1
+    assert task.state == "STOPPED"

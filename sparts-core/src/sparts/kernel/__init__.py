@@ -242,8 +242,8 @@ class RunningTasks:
         """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised,
         with the name of its task.
 
-        Every task is stopped in reverse start order, but not before all that depend on it have been
-        joined. Before that, those that were not initialised end what others wait for.
+        Every task that runs is stopped in reverse start order, but not before all that depend on it
+        have been joined. Before that, those that were not initialised end what others wait for.
         """
         for task in self:
             if task not in self._initialised:
@@ -264,6 +264,8 @@ class RunningTasks:
             errors.extend(_attempt(task, functools.partial(setattr, task, "state", ended)))
 
         for task in reversed(self._initialised):
+            if task.state is TaskState.STOPPED:  # before the service, as somebody asked for it
+                continue
             for dependant in dependants.get(task, ()):
                 if dependant in waiting:
                     join(dependant)
