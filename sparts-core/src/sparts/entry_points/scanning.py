@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 _READ = 1 << 16
+_LIBRARY = os.path.dirname(getattr(os, "__file__", "none/os.py"))
+_STANDARD = (_LIBRARY, f"{_LIBRARY}/lib-dynload")
+"""Where the standard library is: no distribution is installed there."""
 
 
 class EntryPoint(NamedTuple):
@@ -97,6 +100,8 @@ def scan(path: Iterable[str], groups: Collection[str]) -> Iterator[EntryPoint]:
     """Give the entry points of some groups that are installed on a path."""
     seen: dict[str, str] = {}  # the first distribution of a name hides later ones; its folder
     for entry in dict.fromkeys(path):
+        if entry in _STANDARD:
+            continue
         try:
             if entry.endswith(".egg"):
                 raise NotADirectoryError
