@@ -233,17 +233,23 @@ def test_coroutines_generators_and_executor_end_with_loop() -> None:
                 yield 1
         finally:
             seen.append("closed")
+            closed.set()
 
-    kept = numbers()
+    kept, closed = numbers(), threading.Event()
+
+    def outlive() -> None:
+        closed.wait(WAIT)
+        threading.Event().wait(0.02)  # so that a loop which does not wait for it is found out
+        seen.append("thread")
 
     async def work() -> None:
         left.append(asyncio.create_task(hang()))
         await anext(kept)  # type: ignore[call-overload]
-        await asyncio.to_thread(seen.append, "thread")
+        asyncio.get_running_loop().run_in_executor(None, outlive)
 
     with loop_of() as task:
         task.call(work).result(WAIT)
-    assert seen == ["thread", "cancelled", "closed"]
+    assert seen == ["cancelled", "closed", "thread"]
     assert not [thread for thread in threading.enumerate() if "asyncio_" in thread.name]
 
 
