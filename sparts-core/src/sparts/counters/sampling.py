@@ -203,6 +203,7 @@ class Samples(Metric):
         now = self._up_to_now()
         with self._lock:
             current = self._within.copy()
+            # Not the last minute, which changes on. Its seconds are counted one by one.
             seconds, minutes = list(self._seconds), list(self._minutes)[:-1]
         oldest = current.end - window
         merged = Span(oldest, window, self._with_bins)
