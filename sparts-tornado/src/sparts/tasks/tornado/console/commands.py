@@ -227,7 +227,7 @@ def get(argv: list[str]) -> int:
         name = _option(args.option)
         if name not in found:
             near = {each.lower(): each for each in found}.get(name.lower()) or nearest(name, found)
-            hint = f"Did you mean {near!r}?" if near else "See `sparts get NAME`."
+            hint = f"Did you mean {near!r}?" if near else f"See `sparts get {args.name}`."
             raise UsageError(f"{args.name} has no option {args.option!r}. {hint}")
         if args.json:
             print_json(found[name])
