@@ -304,3 +304,18 @@ def test_requests_that_wait_for_a_thread_count_too() -> None:
         assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 2
         assert codes.count(grpc.StatusCode.OK) == 2
         assert task.calls_server.requests.taken == 0
+
+
+def test_memory_comes_back_from_stream_that_goes_on() -> None:
+    with serving() as (service, channel):
+        task, go_on = service.requireTask(GreeterTask), threading.Event()
+
+        def requests() -> Iterator[Any]:
+            yield Text(text="x" * 100_000)
+            go_on.wait(20)
+
+        call = pb2_grpc.GreeterStub(channel).Echo(requests(), timeout=20)
+        assert len(next(call).text) == 100_000
+        taken = task.loop_task.call(lambda: task.calls_server.requests.taken).result(20)
+        go_on.set()
+        assert (taken, list(call)) == (0, [])
