@@ -49,17 +49,21 @@ def test_help_describes_every_subcommand_of_ours() -> None:
     assert max(map(len, commands)) <= 80
 
 
-NEED_MORE = ["AMQPPublisherTask", "AMQPSubscriberTask", "DirectoryWatcherTask", "NBServerTask",
-             "PeriodicTask", "RPCClientTask", "ThriftHTTPTask"]  # fmt: skip
+UNFIT = ["AMQPPublisherTask", "AMQPSubscriberTask", "DirectoryWatcherTask", "NBServerTask",
+         "PeriodicTask", "RPCClientTask", "ThriftHTTPTask", "GrpcTask --grpc-max-calls 0",
+         "GrpcClientTask --grpc-client-attempts 9", "GrpcClientTask --grpc-client-tls-ca /none",
+         "FB303HandlerTask NBServerTask --thrift-threads 0",
+         "FB303HandlerTask NBServerTask --thrift-max-frame 3GiB"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NEED_MORE)
-def test_dry_run_misses_what_the_start_needs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    service = service_of(name)
-    with pytest.raises(SpartsError) as started, running(service):
+@pytest.mark.parametrize("line", UNFIT)
+def test_dry_run_finds_what_fails_the_start(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names, _, rest = line.partition(" --")
+    service, argv = service_of(*names.split()), f"--{rest}".split() if rest else []
+    with pytest.raises(SpartsError) as started, running(service, *argv):
         pass
     try:
-        dry_run(service, make_service(service).options)
+        dry_run(service, make_service(service, *argv).options)
         said = capsys.readouterr().out
     except UsageError as error:
         said = str(error)

@@ -230,6 +230,19 @@ def _limit(kind: Callable[[str], Any], attribute: str, help: str, metavar: str =
     )
 
 
+def refuse_below_one(
+    task: Any, options: argparse.Namespace, *numbers: Option[int] | Option[int | None]
+) -> None:
+    """Raise `OptionError` if one of some options of a task is a number below 1; for
+    ``check_options``.
+    """
+    for number in numbers:
+        value = number.read(task, options)
+        if value is not None and value < 1:
+            flag = flag_of(type(task), number.name)
+            raise OptionError(f"{flag} must be 1 or more, not {value}.")
+
+
 class ConnectionLimit:
     """A mixin for server tasks: the option ``max_connections``; the task has to keep to it."""
 
@@ -247,10 +260,7 @@ class ConnectionLimit:
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a limit that lets nobody in; see `VTask.check_options`."""
         super().check_options(options)  # type: ignore[misc]
-        limit = ConnectionLimit.max_connections.read(self, options)
-        if limit is not None and limit < 1:
-            flag = flag_of(type(self), "max-connections")
-            raise OptionError(f"{flag} must be 1 or more, not {limit}.")
+        refuse_below_one(self, options, ConnectionLimit.max_connections)
 
 
 class RequestTimeouts:

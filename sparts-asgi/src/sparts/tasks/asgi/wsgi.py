@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from a2wsgi import WSGIMiddleware
 from sparts.clock import timeout_of
-from sparts.errors import OptionError
+from sparts.net.listeners import refuse_below_one
 from sparts.options import Option, option
 from sparts.tasks.asgi.loading import check_call
 from sparts.tasks.asgi.task import AsgiTask
@@ -46,9 +46,7 @@ class WsgiTask(AsgiTask):
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse to have no thread; see `VTask.check_options`."""
         super().check_options(options)
-        threads = WsgiTask.n_threads.read(self, options)
-        if threads < 1:
-            raise OptionError(f"{self._flag('threads')} must be 1 or more, not {threads}.")
+        refuse_below_one(self, options, WsgiTask.n_threads)
 
     def app(self) -> Any:
         """Return the WSGI application; called once, in `initTask`.

@@ -172,9 +172,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     def initTask(self) -> None:  # noqa: N802
         """Check the name and all that is offered, and offer it."""
         super().initTask()
-        self._check_names()
-        if self.threads_for_calls < 1:
-            raise UsageError(f"{flag_of(type(self), 'threads')} must be 1 or more.")
+        self._check_settings()
         self._calls_running = Calls(
             self, self._instance.name, self.threads_for_calls, self.max_memory
         )
@@ -207,10 +205,13 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         Raises:
             UsageError: the name is none, or a member cannot be offered.
         """
-        self._check_names()
+        self._check_settings()
         interfaces_of(self)
 
-    def _check_names(self) -> None:
+    def _check_settings(self) -> None:
+        if self.threads_for_calls < 1:
+            flag = flag_of(type(self), "threads")
+            raise UsageError(f"{flag} must be 1 or more, not {self.threads_for_calls}.")
         if not is_bus_name(self.name_on_bus) or self.name_on_bus.startswith(":"):
             raise UsageError(
                 f"{self.name_on_bus!r} is no name on a bus: use org.you.Name (letters, digits, _ "

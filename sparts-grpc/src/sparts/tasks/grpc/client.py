@@ -112,6 +112,14 @@ class GrpcClientTask(LoopBoundTask):
         self._closed = False
         self._channels: dict[str, SharedChannel] = {}
         self._aio_channels: dict[str, grpc.aio.Channel] = {}
+        self._credentials = self._read_credentials()
+
+    def check(self) -> None:
+        """See whether the options go together, and the files of TLS can be read."""
+        super().check()
+        self._read_credentials()
+
+    def _read_credentials(self) -> Any:
         flag = flag_of(type(self))
         if not 1 <= (self.attempts or 0) <= 5:
             raise OptionError(f"{flag}-attempts must be 1 to 5, not {self.attempts}.")
@@ -119,12 +127,12 @@ class GrpcClientTask(LoopBoundTask):
             raise OptionError(f"{flag}-tls-cert needs {flag}-tls-ca, the authorities of servers.")
         if self.tls_key and not self.tls_cert:
             raise OptionError(f"{flag}-tls-key needs {flag}-tls-cert, the certificate.")
-        self._credentials = None
-        if self.tls_ca:
-            ca = self._read("ca", self.tls_ca)
-            own = self._read("cert", self.tls_cert) if self.tls_cert else None
-            key = self._read("key", self.tls_key) if self.tls_key else own
-            self._credentials = grpc.ssl_channel_credentials(ca, key, own)
+        if not self.tls_ca:
+            return None
+        ca = self._read("ca", self.tls_ca)
+        own = self._read("cert", self.tls_cert) if self.tls_cert else None
+        key = self._read("key", self.tls_key) if self.tls_key else own
+        return grpc.ssl_channel_credentials(ca, key, own)
 
     def _read(self, name: str, path: str) -> bytes:
         try:

@@ -11,10 +11,10 @@ from grpc_health.v1 import health_pb2_grpc
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.metric import Labelled
-from sparts.errors import OptionError
+from sparts.net.listeners import refuse_below_one
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
-from sparts.options import Option, flag_of, option
+from sparts.options import Option, option
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from sparts.tasks.grpc.connection import Connection
 from sparts.tasks.grpc.health import Health
@@ -25,6 +25,7 @@ from sparts.tasks.grpc.server import Limits, Server
 import grpc
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
 _COMPRESSIONS = {
@@ -200,18 +201,18 @@ class GrpcTask(Metered, AsyncioServerTask):
         """Return the interceptors, those that see a call first in front; called in `initTask`."""
         return self.INTERCEPTORS
 
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse to have no thread, or no call on a connection; see `VTask.check_options`."""
+        super().check_options(options)
+        refuse_below_one(self, options, GrpcTask.num_threads, GrpcTask.max_calls)
+
     def initTask(self) -> None:  # noqa: N802
         """Collect what is served.
 
         Raises:
-            OptionError: a number of options cannot be.
             TypeError: a servicer or interceptor is none.
         """
         super().initTask()
-        for name in ("threads", "max_calls"):
-            if self.getTaskOption(name, 0) < 1:
-                flag = flag_of(type(self), name)
-                raise OptionError(f"{flag} must be 1 or more, not {self.getTaskOption(name)}.")
         self.registry = registry = Registry(self.interceptors())
         self.add_to_server(registry)
         self.health: Health = Health(self, registry.services)

@@ -9,7 +9,7 @@ from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
 from sparts.net.accepting import Accepting
-from sparts.net.listeners import ConnectionLimit, Listening
+from sparts.net.listeners import ConnectionLimit, Listening, refuse_below_one
 from sparts.option_types import duration, size
 from sparts.options import Option, flag_of, option
 from sparts.shown import ours
@@ -18,6 +18,7 @@ from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.thrift.settings import Settings
 
 if TYPE_CHECKING:
+    import argparse
     import socket
 
     from sparts.vservice import VService
@@ -119,23 +120,24 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         """Whether no call ever waits for anything."""
         return all(method.inline for method in self.router.methods.values())
 
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse to have no thread for calls, or a length that no request can have; see
+        `VTask.check_options`.
+        """
+        super().check_options(options)
+        refuse_below_one(self, options, NBServerTask.num_threads, NBServerTask.max_frame)
+        longest = NBServerTask.max_frame.read(self, options)
+        if longest > LONGEST_FRAME:
+            flag = flag_of(type(self), "max-frame")
+            raise OptionError(f"{flag} is at most {LONGEST_FRAME}, not {longest}.")
+
     def initTask(self) -> None:  # noqa: N802
-        """Find the handlers, and check the options.
+        """Find the handlers, and take the sockets.
 
         Raises:
             StartError: there is no handler to serve, or more than one without ``MULTIPLEX``.
-            OptionError: no thread is left for calls, or no length for requests.
         """
         super().initTask()
-        flag = flag_of(type(self))
-        for name, value in (
-            ("threads", self.num_threads),
-            ("max-frame", self.max_frame),
-        ):
-            if value < 1:
-                raise OptionError(f"{flag}-{name} must be 1 or more, not {value}.")
-        if self.max_frame > LONGEST_FRAME:
-            raise OptionError(f"{flag}-max-frame is at most {LONGEST_FRAME}, not {self.max_frame}.")
         self.take_sockets()
 
     def start(self) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from sparts.rpc.interface import Method
     from sparts.rpc.serving import Served
+    from sparts.tasks.amqp.addresses import Address
     from sparts.tasks.amqp.consumer import Delivery
     from sparts.vtask import TaskReference
 
@@ -76,7 +77,13 @@ class RPCAMQPTask(RPCTransport):
     def check(self) -> None:
         """See whether all methods can be carried, and there is a broker."""
         super().check()
-        needed_broker(self)
+        self._addresses()
+
+    def _addresses(self) -> tuple[Address, ...]:
+        if (self.num_workers or 0) < 1:
+            flag = flag_of(type(self), "workers")
+            raise UsageError(f"{flag} must be 1 or more, not {self.num_workers}.")
+        return needed_broker(self)
 
     def refuse_method(self, method: Method) -> str:
         """Raise UsageError if JSON cannot carry a type of a method."""
@@ -90,10 +97,7 @@ class RPCAMQPTask(RPCTransport):
             UsageError: there is no broker, or a method cannot be carried.
         """
         super().initTask()
-        addresses = needed_broker(self)
-        if (self.num_workers or 0) < 1:
-            flag = flag_of(type(self), "workers")
-            raise UsageError(f"{flag} must be 1 or more, not {self.num_workers}.")
+        addresses = self._addresses()
         link = self.service.requireTask(AMQPConnectionTask).link(addresses)
         self._lanes = [_Lane(self, name, link) for name in self.served]
         self.workers: int = self.num_workers * len(self._lanes)
