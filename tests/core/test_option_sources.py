@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -234,6 +235,11 @@ def plugin(folder: Path, watch: str = "pass", add: str = "return [Source()]") ->
     return make_plugin(folder, "mine", PLUGIN.format(watch=watch, add=add))
 
 
+def test_single_source_gives_none_for_what_it_lacks(tmp_path: Path) -> None:
+    add = "Source.get = lambda self, option: dict(worker_limit=4).get(option.dest); return Source()"
+    assert re.search("^limit = 4 +# mine: worker_limit$", shown(plugin(tmp_path, add=add)), re.M)
+
+
 def test_what_changes_before_the_watch_is_not_missed(tmp_path: Path) -> None:
     plugin(tmp_path, "self.value = 5")
     with started(tmp_path) as service:
@@ -262,8 +268,9 @@ def test_watch_that_fails_ends_nothing(watch: str, said: str, tmp_path: Path) ->
     [
         ("raise OSError('vault is down')", "OSError: vault is down"),
         ("return [object()]", "is no source of options: it needs a 'name' and a method 'get'"),
+        ("return object()", "is no source of options: it needs a 'name' and a method 'get'"),
     ],
-    ids=["exception", "no source"],
+    ids=["exception", "no source", "no list"],
 )
 def test_plugin_that_cannot_give_its_source_ends_start(add: str, said: str, tmp_path: Path) -> None:
     plugin(tmp_path, add=add)

@@ -349,6 +349,6 @@ def _call(callers: Iterable[Implementation], arguments: Mapping[str, Any], first
 
 def _items(result: Any) -> list[Any]:
     """What one implementation returned: one thing, several, or a mapping's pairs."""
-    if isinstance(result, str) or callable(result):
+    if isinstance(result, str) or callable(result) or not hasattr(result, "__iter__"):
         return [result]
     return list(result.items() if isinstance(result, Mapping) else result)

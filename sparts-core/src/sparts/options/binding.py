@@ -91,7 +91,7 @@ class OptionSource(Protocol):
     """What ``--show-config`` and messages call it."""
 
     def get(self, option: Binding, /) -> object:
-        """Return the value of an option (its text, or a value as TOML has it), or `MISSING`.
+        """Return the value of an option: its text, or as TOML has it. `MISSING` or None: no value.
 
         Called at the start in the main thread and at a reload in the lifecycle thread. An exception
         fails the start with status 2, and a reload with a warning.

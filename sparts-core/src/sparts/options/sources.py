@@ -209,7 +209,7 @@ def _asked(source: OptionSource, state: State) -> Layer:
         if read := getattr(source, "read", None):
             read()
         for dest, binding in state.bindings.items():
-            if (value := source.get(binding)) is not MISSING:
+            if (value := source.get(binding)) is not MISSING and value is not None:
                 place_of = getattr(source, "place", None)
                 place = place_of(binding) if place_of else dest
                 shown = place if place_of else f"{source.name}: {place}"
