@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -15,7 +16,7 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import running_task
-from sparts.vtask import RestartPolicy, VTask
+from sparts.vtask import RestartPolicy, TryLater, VTask
 
 from tests.core.failing import failing
 
@@ -150,3 +151,50 @@ def test_memory_error_always_ends_the_service(kind: type[VTask]) -> None:
     logging: type[VTask] = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
     with failing(logging, match="MemoryError") as task:
         assert isinstance(run(task, MemoryError()).exception(SOON), MemoryError)
+
+
+class Tries(Queue):
+    """Says "again" once to an item of this name."""
+
+    def execute(self, item: Any, context: Any) -> Any:
+        if item == "again" and context.attempt == 1:
+            raise TryLater(after=0.0)
+        return act(item)
+
+
+@pytest.mark.parametrize("error", [Own, SystemExit])
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("work_done", "fine"),
+        ("work_retry", "again"),
+        ("work_fail", ValueError()),
+        ("on_dead_letter", ValueError()),
+    ],
+)
+def test_item_ends_although_a_callback_raises(
+    name: str, item: object, error: Callable[[], BaseException]
+) -> None:
+    tries: type[Tries] = type("Tries", (Tries,), {name: lambda *_: act(error())})
+    with running_task(tries) as task:
+        failed = task.submit(item).exception(SOON)
+        assert failed is (item if isinstance(item, ValueError) else None)
+        if error is SystemExit:
+            assert task.service._instance.health.wait_stopping(SOON)
+        else:
+            assert task.submit("fine").result(SOON) == "fine"
+
+
+def test_callback_of_a_future_ends_no_service() -> None:
+    gate, called = threading.Event(), threading.Event()
+
+    def call(_: Future[Any]) -> None:
+        called.set()
+        raise Own
+
+    waits: type[Queue] = type("Waits", (Queue,), {"execute": lambda self, item, _: item.wait(SOON)})
+    with running_task(waits) as task:
+        task.submit(gate).add_done_callback(call)
+        gate.set()
+        assert called.wait(SOON)
+        assert task.submit(gate).result(SOON)

@@ -185,6 +185,17 @@ def test_task_whose_reload_fails(error: BaseException, caplog: pytest.LogCapture
     assert f"{type(error).__name__}: not now" in caplog.text
 
 
+def test_service_whose_reload_fails() -> None:
+    def reload(service: VService) -> None:
+        raise ValueError("not now")
+
+    with running(service_of(Waits, reload=reload)) as instance:
+        instance.health.request_reload()
+        with instance.health._readiness:
+            assert instance.health._readiness.wait_for(instance.getWarnings, WAIT)
+        assert list(instance.getWarnings().values()) == ["Reload of Service failed: not now"]
+
+
 def test_stop_during_a_hung_reload(tmp_path: Path) -> None:
     body = """
 class A(Worker):

@@ -96,11 +96,11 @@ class Reloading:
         self._read_options()
         for task in self._of.running:
             if task.running:
-                self._attempt(task.name, task.ours.reload)
+                self.attempt(task.name, task.ours.reload)
 
     def _read_options(self) -> None:
         self._rereads = False  # before they are read: what changes meanwhile is read once more
-        self._attempt("options", lambda: options.reload_options(self._of))
+        self.attempt("options", lambda: options.reload_options(self._of))
 
     def watch_sources(self) -> None:
         """Have the sources of options report when values change, and read them again then.
@@ -111,7 +111,7 @@ class Reloading:
         state = options.state_of(self._of.options)
         for source in state.further if state else ():
             if (watch := getattr(source, "watch", None)) is not None:
-                self._attempt(source.name, partial(self._watch, watch))
+                self.attempt(source.name, partial(self._watch, watch))
 
     def _watch(self, watch: Callable[[Callable[[], None]], object]) -> None:
         end = watch(self._source_changed)
@@ -134,7 +134,8 @@ class Reloading:
                 text = "A watch of an option source could not end"
                 log_error(self._of.ours.logger, text, error=error)
 
-    def _attempt(self, what: str, reload: Callable[[], object]) -> None:
+    def attempt(self, what: str, reload: Callable[[], object]) -> None:
+        """Call what reloads a part; a failure is a warning until the next time."""
         try:
             reload()
         except BaseException as error:  # a reload asks for no exit

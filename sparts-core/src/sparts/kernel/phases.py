@@ -155,7 +155,7 @@ class Phases:
         if self.cancelled.is_set():
             return
         self.step = "reload"
-        self.instance.ours.reload()
+        self.instance.reloading.attempt(self.instance.name, self.instance.ours.reload)
         self.step = ""
 
     def stop(self) -> None:

@@ -11,14 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sparts.option_types import Expected
-from sparts.options.binding import (
-    MISSING,
-    Binding,
-    Declaration,
-    State,
-    checked_prefix,
-    env_prefix,
-)
+from sparts.options.binding import MISSING, Binding, Declaration, State, checked_prefix, env_prefix
 
 HELP_ALL = "--help-all"
 _ACTIONS = (None, "store", "append", "extend", "count")

@@ -171,7 +171,7 @@ class ItemWork(VTask, Generic[Item, Result]):
                 self._told(ended, context)
             try:
                 done(context, result)
-            except Exception as error:
+            except BaseException as error:
                 self._undelivered(context, error)
 
         return finish
@@ -184,11 +184,15 @@ class ItemWork(VTask, Generic[Item, Result]):
     def _told(self, method: Callable[..., Any], *args: Any) -> None:
         try:
             call_plain(method, *args)
-        except Exception:
+        except FATAL as error:  # the rest of an item's end comes all the same
+            self._supervisor.end_service(error)
+        except BaseException:
             name = getattr(method, "__name__", "a callback")
             self.logger.exception("%s of %s failed", name, self.name)
 
-    def _undelivered(self, context: ExecuteContext, error: Exception) -> None:
+    def _undelivered(self, context: ExecuteContext, error: BaseException) -> None:
+        if isinstance(error, FATAL):
+            self._supervisor.end_service(error)
         item = text_of(context.item, repr)
         self.logger.error("The outcome of %.200s could not be delivered", item, exc_info=error)
 
@@ -246,5 +250,5 @@ class ItemWork(VTask, Generic[Item, Result]):
         self._told(self.work_done, context)
         try:
             self.queue.done(context, error=error)
-        except Exception as undelivered:
+        except BaseException as undelivered:
             self._undelivered(context, undelivered)
