@@ -255,6 +255,18 @@ def test_item_that_takes_too_long_is_told(own_rabbit: Rabbit, caplog: Any) -> No
         until(lambda: task.n_completed() == 1, "the end of the item")
 
 
+def test_new_channel_has_another_number_than_the_last(rabbit: Rabbit, queue_name: str) -> None:
+    def open_and_close(wire: Any) -> int:
+        channel = wire.new_channel()
+        number = int(channel.channel_id)
+        channel.close()
+        return number
+
+    with working(Echo, rabbit.url, queue_name) as task:
+        link = task.queue.link
+        assert link.call(open_and_close) != link.call(open_and_close)
+
+
 def test_answer_that_never_comes_ends_the_connection(rabbit: Rabbit, queue_name: str) -> None:
     def ask(wire: Any) -> None:
         wire.answer_timeout = 0.5

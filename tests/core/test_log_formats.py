@@ -233,7 +233,8 @@ def test_every_line_has_its_priority_under_journald(journal: FakeStderr) -> None
     journal.seek(0)
     with logging_as(format="json") as logger:
         logger.warning("x")
-    assert json.loads(journal.getvalue().removeprefix("<4>"))["message"] == "x"
+    priority_of_line, line = journal.getvalue()[:3], journal.getvalue()[3:]
+    assert (priority_of_line, json.loads(line)["message"]) == ("<4>", "x")
 
 
 def test_stderr_without_descriptor_is_not_the_journal(stderr: FakeStderr) -> None:

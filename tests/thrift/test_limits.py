@@ -242,6 +242,7 @@ def test_one_connection_too_many_is_closed(serve: Any) -> None:
                 assert third.recv(1) == b""
         log.wait_for_line(r"connections are open \(2; see --thrift-max-connections\)")
         assert server.n_refused() == 2
+        assert len([line for line in log.items if "too many connections" in line]) == 1
         ask_text(one, "still served")
         other.close()
         wait_until(lambda: server.n_connections() == 1)
