@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -39,6 +40,22 @@ OF_TASKS = """
     on_options_changed on_dependency_restarted getTaskOption setTaskOption register
     counters getCounter getCounters getChild getChildren
 """
+
+
+#: Where services of before import from.
+STAY = """
+    sparts.loops:LoopBoundTask.start_in_loop sparts.loops:LoopBoundTask.stop_in_loop
+    sparts.tasks.asyncio_loop:AsyncioLoopTask sparts.listeners:Listening
+    sparts.net.listeners:Listening.take_sockets sparts.net.listeners:Listening.close_sockets
+    sparts.vservice:VService.add_check sparts.vtask:VTask.stop_event
+    sparts.options.types:duration sparts.options.types:size sparts.options.types:endpoint
+    sparts.options.types:listof sparts.options.types:path sparts.options.types:port
+"""
+
+
+@pytest.mark.parametrize("name", STAY.split())
+def test_names_stay_where_they_were(name: str) -> None:
+    assert resolve_name(name) is not None
 
 
 class Stays(VTask):
