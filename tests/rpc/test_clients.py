@@ -27,6 +27,7 @@ from sparts.rpc import (
     connect_async,
     rpc,
 )
+from sparts.rpc.interface import interface_of
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.testing import ServiceFactory, service_of
@@ -149,6 +150,14 @@ def test_awaited_calls_are_made_again_too(flaky: Flaky) -> None:
 
     assert asyncio.run(main()) == 4
     assert flaky.accepted == 3
+
+
+@pytest.mark.parametrize("number", [0, 20, 5000])
+def test_pauses_between_calls_stay_short(number: int) -> None:
+    with connect("http://127.0.0.1:1", Geo, timeout=None, retries=9999) as geo:
+        caller = vars(geo)["_caller"]
+        call = caller._outgoing(interface_of(Geo).methods["half"], (8,), {}, is_async=False)
+        assert 0 < caller._pause(call, number) <= 5
 
 
 def test_async_with_connect_awaits_all_methods(web: Web) -> None:

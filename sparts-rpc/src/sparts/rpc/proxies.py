@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from sparts.calls import client_wrapper
+from sparts.clock import retry_delay
 from sparts.rpc.clients import OutgoingCall, client_for
 from sparts.rpc.errors import UnavailableError
 from sparts.rpc.interface import interface_of
@@ -23,8 +23,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FIRST_PAUSE = 0.05
-"""Seconds before the first retry, at most; each later one has twice as long."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+"""Seconds before the first retry, at most, and before any; each later one has twice as long."""
 
 
 def connect(
@@ -140,7 +140,7 @@ class _Caller:
         """Return the seconds to wait before the next attempt; None: there is none."""
         if not call.method.idempotent or number >= self._retries or self.client.closed:
             return None
-        pause = _FIRST_PAUSE * 2**number * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        pause = retry_delay(number, _FIRST_PAUSE, _LONGEST_PAUSE)
         left = call.seconds_left()
         return pause if left is None or pause < left else None
 
