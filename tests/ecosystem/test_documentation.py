@@ -84,6 +84,32 @@ def test_page_names_what_its_examples_import(page: Path) -> None:
             assert any(each in text for each in (needed, *BRINGING.get(needed, ()))), name
 
 
+NO_MODULES = {"sparts.commands", "sparts.task", "sparts.kind", "sparts.NAME"}
+"""What has a dot in its name too: a group of entry points, and what telemetry calls things."""
+
+
+def test_modules_that_prose_names_exist() -> None:
+    pages = [*PAGES, *ROOT.glob("changes/*.md"), *ROOT.glob("sparts-*/src/**/*.py")]
+    stale = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        if page.name != "from-sparts-0.7.md"
+        for name in re.findall(r"`~?(sparts(?:\.\w+)+)`", page.read_text(encoding="utf-8"))
+        if name not in NO_MODULES and not exists(name.split("."))
+    ]
+    assert stale == []
+
+
+def exists(parts: list[str]) -> bool:
+    """Whether this is a module, or a word in one."""
+    for size in range(len(parts), 1, -1):
+        for form in ("{}.py", "{}/__init__.py"):
+            for path in ROOT.glob("sparts-*/src/" + form.format("/".join(parts[:size]))):
+                rest = parts[size : size + 1]
+                return all(re.search(rf"\b{each}\b", path.read_text()) for each in rest)
+    return "/".join(parts) == "sparts/tasks"
+
+
 def test_first_readme_has_blocks_of_every_kind() -> None:
     readme = ROOT / "README.md"
     kinds = [block.kind for block in find_blocks(readme, readme.read_text(encoding="utf-8"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def test_the_picture_has_four_storeys_and_the_kernel() -> None:
 def test_architecture_is_read_in_one_sitting() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert len(page.splitlines()) <= 250
+    assert sorted(re.findall(r"^\| (sparts-\w+) \|", page, re.MULTILINE)) == DISTRIBUTIONS
 
 
 def test_imports_of_every_kind_point_down_only() -> None:

@@ -224,7 +224,7 @@ class Tasks:
 
     Args:
         references: the task classes, or names of them.
-        running: what makes and holds the instances: `sparts.kernel.phases.RunningTasks`.
+        running: what makes and holds the instances: `sparts.kernel.RunningTasks`.
     """
 
     def __init__(self, references: Iterable[TaskReference] = (), running: Any = None) -> None:
