@@ -153,6 +153,8 @@ def test_missing_member_of_the_peer_is_named(client: DBusClientTask, proxy: Prox
         proxy.get("Size")
     with pytest.raises(TypeError, match=r"Tune needs arguments of 'd': 1, not "):
         proxy.Tune()
+    for each in (proxy, proxy.aio):  # such names are for tools, which look whether there is one
+        assert not hasattr(each, "_private")
     with pytest.raises(DBusError) as caught:
         client.proxy("org.example.Nobody", "/x").Tune()
     assert caught.value.type == "org.freedesktop.DBus.Error.ServiceUnknown"
