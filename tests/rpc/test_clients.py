@@ -231,6 +231,7 @@ def test_command_calls_and_lists_methods(web: Web) -> None:
     assert sparts("call", web.url, "Geo.distance", given) == "5.0\n"
     assert '"title": "Missing"' in sparts("call", web.url, "Geo.find", '{"name": "a"}', status=1)
     assert "no JSON" in sparts("call", web.url, "Geo.find", "{", status=2)
+    assert f"`sparts rpc list {web.url}`" in sparts("call", web.url, "Geo.fnd", status=1)
     odd = sparts("call", web.url, "Geo.find", '{"\\u009b\\u202e": 1}', status=1)
     assert "\\u009b\\u202e" in odd  # and no character that acts on the terminal
     lines = sparts("rpc", "list", web.url).splitlines()

@@ -46,6 +46,8 @@ def main(argv: list[str]) -> int:
     call = PlainCall(args.url, args.timeout, {k.strip(): v.strip() for k, v in headers.items()})
     status, body = call.post("/" + args.method.replace(".", "/"), text.encode())
     print(_shown(body))
+    if status == 404 and b"NoSuchMethodError" in body:  # no error of the service's own
+        print(f"sparts call: `sparts rpc list {args.url}` lists the methods.", file=sys.stderr)
     return 0 if status == 200 else 1
 
 
