@@ -75,7 +75,7 @@ format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make docs/performance.md
+bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); writes docs/performance.md
 	SPARTS_DISABLE_PLUGINS=$${SPARTS_DISABLE_PLUGINS-otel,reload} $(BIN)/python -m bench.run $(ONLY)
 
 soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md

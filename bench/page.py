@@ -1,11 +1,10 @@
-"""docs/performance.md and docs/performance-table.md, made of what the benchmarks have written.
+"""docs/performance.md and docs/performance-table.md, made of the runs in bench/days.
 
 The first has ten rows that a reader cares about, the second every row.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -71,14 +70,14 @@ the days that are named. Numbers without a target are there for comparison.
 """
 
 
-def write(results: Sequence[Path], page: Path | None = None) -> None:
-    """Write both pages from the files of all topics.
+def write(names: Sequence[str], page: Path | None = None) -> None:
+    """Write both pages from the runs of topics that are kept.
 
     Args:
-        results: the files that the benchmarks have written.
+        names: the topics, each with a run that is kept.
         page: where the ten rows go, docs/performance.md if not given; the table lies beside it.
     """
-    topics = [runs.worst(json.loads(path.read_text(encoding="utf-8"))) for path in results]
+    topics = [runs.worst(runs.runs_of(name)[-1]) for name in names]
     page = page or PAGE
     page.write_text("\n".join(_chosen(topics)), encoding="utf-8")
     table = page.with_name(f"{page.stem}-table.md")

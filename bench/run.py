@@ -1,7 +1,7 @@
 """Run the benchmarks, each in its own process, and sum up: `python -m bench.run [TOPIC ...]`.
 
-Once each has been measured, docs/performance.md and docs/performance-table.md are made of all
-their results.
+docs/performance.md and docs/performance-table.md are made of the runs that are kept in bench/days,
+these among them.
 
 The exit status tells whether every benchmark could be run (1 if one of them broke, 2 if there is
 none of that name), not whether it met its targets.
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import page
+from bench import page, runs
 from bench.harness import RESULTS
 
 HERE = Path(__file__).resolve().parent
@@ -61,11 +61,11 @@ def main(wanted: Sequence[str]) -> int:
     chosen = [topic for topic in topics if not wanted or topic in wanted]
     broken = [topic for topic in chosen if not run_topic(topic)]
     print(sum_up(chosen))
-    unmeasured = [topic for topic in topics if not (RESULTS / f"{topic}.json").exists()]
+    unmeasured = [topic for topic in topics if not runs.runs_of(topic)]
     if unmeasured:
         print(f"docs/performance.md stays as it is: not measured yet: {', '.join(unmeasured)}.")
     else:
-        page.write([RESULTS / f"{topic}.json" for topic in topics])
+        page.write(topics)
         print("docs/performance.md and docs/performance-table.md are written again.")
     if broken:
         print(f"Broken, so not measured: {', '.join(broken)}.")
