@@ -47,7 +47,13 @@ def test_timer_that_is_called_off_ends_nothing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "lives\n", "")
 
 
-@pytest.mark.parametrize("lacking", ["sys.modules['ctypes'] = None", "timer._start = None"])
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        "sys.modules['ctypes'] = None",
+        "import sparts.exit_timer; sparts.exit_timer._started_timer = None",
+    ],
+)
 def test_without_timer_of_system_watchdog_ends(lacking: str) -> None:
     hangs = "import _ctypes, time\nwhile True: time.sleep(1)"
     done = run(f"{lacking}\ntimer.arm(0.1)\n{hangs}", stderr=subprocess.PIPE)

@@ -218,7 +218,7 @@ def test_something_that_never_ends_after_the_service(what: str, said: str, tmp_p
 
 def test_exit_has_what_is_left_of_stop_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
-    monkeypatch.setattr(runner, "guard_exit", limits.append)
+    monkeypatch.setattr(runner, "guard_exit", lambda seconds, _: limits.append(seconds))
     monkeypatch.setattr(runner, "monotonic", lambda: 1000.0)
     for deadline in (None, 1007.0, 1000.5, 900.0):
         instance = make_service(VService, "--stop-timeout", "25s")

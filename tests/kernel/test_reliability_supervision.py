@@ -487,7 +487,7 @@ def refuse(*args, **kwargs):
 class S(ActsWhenReady):
     TASKS = [Selfish]
     def when_ready(self):
-        faulthandler.dump_traceback_later = sparts.exit_timer.ExitTimer._start = refuse
+        faulthandler.dump_traceback_later = sparts.exit_timer._started_timer = refuse
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until_started()

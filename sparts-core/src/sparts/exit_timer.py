@@ -11,6 +11,7 @@ import functools
 import os
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -43,33 +44,35 @@ class ExitTimer:
     """
 
     def __init__(self) -> None:
-        self._libc: Any = None
-        self._timer: Any = None
+        self._delete: Callable[[], object] | None = None
         self._alarm = False
 
     def prepare(self) -> None:
-        """Load what `arm` needs, which takes 2 ms; never raises. Else `arm` does."""
+        """Load what `arm` needs, and have the C library make its thread for timers; never raises.
+
+        It takes 2 ms, and else `arm` does it.
+        """
         with suppress(Exception):  # a Python without ctypes
-            _system()
+            _started_timer(3600.0)()
 
     def arm(self, seconds: float) -> None:
         """End the process in ``seconds``; never raises."""
         self.disarm()
         with suppress(Exception):  # no such function, no thread, no memory
-            self._start(seconds + STACKS_TIME)
+            self._delete = _started_timer(seconds + STACKS_TIME)
         try:
-            faulthandler.dump_traceback_later(seconds, exit=self._timer is None, file=2)
+            faulthandler.dump_traceback_later(seconds, exit=self._delete is None, file=2)
         except Exception:  # no thread, no memory, no standard error
-            if self._timer is None:
+            if self._delete is None:
                 with suppress(Exception):
                     self._set_alarm(seconds)
 
     def disarm(self) -> None:
         """Let the process live."""
         faulthandler.cancel_dump_traceback_later()
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            self._libc.timer_delete(timer)
+        delete, self._delete = self._delete, None
+        if delete is not None:
+            delete()
         if self._alarm:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             self._alarm = False
@@ -80,18 +83,21 @@ class ExitTimer:
             signal.setitimer(signal.ITIMER_REAL, seconds)
             self._alarm = True
 
-    def _start(self, seconds: float) -> None:
-        import struct  # as ctypes has done, which not every service imports
 
-        ctypes, libc = _system()
-        function = ctypes.cast(libc._exit, ctypes.c_void_p).value
-        # sigevent(3type): the value, the signal, the way, the function, its attributes
-        event = struct.pack("PiiPP64x", EXIT_DEADLINE, 0, _SIGEV_THREAD, function, 0)
-        timer, (whole, rest) = ctypes.c_void_p(), divmod(seconds, 1)
-        when = (ctypes.c_long * 4)(0, 0, int(whole), int(rest * 1e9))
-        made = libc.timer_create(_CLOCK_MONOTONIC, event, ctypes.byref(timer)) == 0
-        if made and libc.timer_settime(timer, 0, when, None) == 0:
-            self._libc, self._timer = libc, timer
+def _started_timer(seconds: float) -> Callable[[], object]:
+    """Have the system end the process in ``seconds``; return what calls that off."""
+    import struct  # as ctypes has done, which not every service imports
+
+    ctypes, libc = _system()
+    function = ctypes.cast(libc._exit, ctypes.c_void_p).value
+    # sigevent(3type): the value, the signal, the way, the function, its attributes
+    event = struct.pack("PiiPP64x", EXIT_DEADLINE, 0, _SIGEV_THREAD, function, 0)
+    timer, (whole, rest) = ctypes.c_void_p(), divmod(seconds, 1)
+    when = (ctypes.c_long * 4)(0, 0, int(whole), int(rest * 1e9))
+    made = libc.timer_create(_CLOCK_MONOTONIC, event, ctypes.byref(timer)) == 0
+    if not made or libc.timer_settime(timer, 0, when, None) != 0:
+        raise OSError(ctypes.get_errno(), "The system has no more timers.")
+    return functools.partial(libc.timer_delete, timer)
 
 
 @functools.cache
@@ -102,17 +108,26 @@ def _system() -> Any:
     return ctypes, ctypes.CDLL(None, use_errno=True)
 
 
-def guard_exit(seconds: float) -> None:
+def guard_exit(seconds: float, run_aside: Callable[[Callable[[], object]], object]) -> None:
     """Limit the time from the end of the main thread to the end of the process.
 
     It is what the stop has left, and at least `LEAST_EXIT_TIME`. The main thread goes on if
     somebody catches the `SystemExit`.
+
+    Args:
+        seconds: what the stop has left.
+        run_aside: runs a function in a daemon thread, and returns at once.
     """
     seconds = max(seconds, LEAST_EXIT_TIME)
-    with suppress(RuntimeError):  # the system allows no more threads
-        threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
+    run_aside(functools.partial(_end_late, seconds))
     # The first of all exit handlers, since it is the last one registered.
     atexit.register(ExitTimer().arm, seconds + GUARD_GRACE)
+
+
+def run_in_new_thread(function: Callable[[], object]) -> None:
+    """Run a function in a daemon thread of its own, if the system allows one more."""
+    with suppress(RuntimeError):
+        threading.Thread(target=function, daemon=True).start()
 
 
 def _end_late(seconds: float) -> None:

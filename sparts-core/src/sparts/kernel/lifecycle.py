@@ -59,6 +59,7 @@ class Lifecycle:
     Attributes:
         ending: how the instance ended.
         hung: whether a thread was left behind that did not end in time.
+        reporter: writes log lines; where the process ends with the service, it is there to its end.
     """
 
     def __init__(self, instance: Instance, on_started: Callable[[], None] = lambda: None) -> None:
@@ -72,16 +73,15 @@ class Lifecycle:
         self._timers = Timers()
         self._phase = "starting"  # then: alive, draining, stopping, ended
         self._phases = Phases(instance, self.ending, self._say)
-        self._signalled = self._reload_waits = False
-        self._slips = 0
+        self._signalled, self._slips = False, 0
         self._reserve: bytes | None = bytes(RESERVE)
         self._worker = JobThread(f"{instance.name} lifecycle", self._broke)
-        self._reporter = JobThread(f"{instance.name} reporter", self._lost)
+        self.reporter: JobThread = JobThread(f"{instance.name} reporter", self._lost)
         self._spare = JobThread(f"{instance.name} spare", self._broke)
 
     def run(self) -> Instance | None:
         """Start the service and wait for its end; return the instance to run next, if any."""
-        threads = [self._reporter, self._spare, self._worker]  # the last has work at once
+        threads = [self.reporter, self._spare, self._worker]  # the last has work at once
         self._worker.put(self._phases.prepare)
         try:
             for thread in threads:
@@ -107,16 +107,20 @@ class Lifecycle:
         if self._exit_timer and not late:
             self._exit_timer.disarm()
         until = monotonic() + (LAST_WORDS if late else LOG_END)
+        written = threading.Event()
         self._worker.end()
         if successor is None:  # else the next instance takes it over
-            self._reporter.put(self.instance.close_logging)
-        self._reporter.end()
-        if not self._reporter.join(until - monotonic()):  # nobody reads the log
+            self.reporter.put(self.instance.close_logging)
+        self.reporter.put(written.set)
+        if not written.wait(until - monotonic()):  # nobody reads the log
             self.hung = True
         if self.hung and self._exit_timer:
             self._spare.put(end_output)
         self._spare.end()
         self._spare.join(until - monotonic())
+        if successor is not None or self._exit_timer is None:
+            self.reporter.end()
+            self.reporter.join(until - monotonic())
         if not late and not self._worker.join(until - monotonic()):
             self.hung = True
 
@@ -133,7 +137,7 @@ class Lifecycle:
 
     def _say(self, level: int, text: str, *args: object, task: Supervisor | None = None) -> None:
         """Log a line in the reporter."""
-        self._reporter.put(
+        self.reporter.put(
             lambda: (task.ours if task else self.instance).logger.log(level, text, *args)
         )
 
@@ -141,7 +145,7 @@ class Lifecycle:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == STACKS:
-            self._reporter.put(self._log_stacks)
+            self.reporter.put(self._log_stacks)
         elif number == RELOAD:
             self._on_reload(None)
         elif self._phase == "draining":
@@ -205,11 +209,6 @@ class Lifecycle:
             if timeout := self.instance.settings.start_timeout:
                 self._timers.set("start", timeout, self._start_timed_out)
 
-    def _on_refused(self, _: object) -> None:
-        """End: what comes before the start has failed."""
-        self._health.restarting = False
-        self._phase = "ended"
-
     def _on_started(self, error: BaseException | None) -> None:
         self._timers.pop("start", None)
         if error is not None:
@@ -246,9 +245,9 @@ class Lifecycle:
             self.ending.status, self.hung, self._phase = EXIT_DEADLINE, True, "ended"
 
     def _on_reload(self, _: object) -> None:
-        if self._phase in ("starting", "alive") and not self._reload_waits:
-            self._reload_waits = True
-            self._worker.put(self._reload)
+        if self._phase in ("starting", "alive") and not self._phases.reload_waits:
+            self._phases.reload_waits = True
+            self._worker.put(self._phases.reload)
 
     def _begin_stop(self, drain: float = 0.0) -> None:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
@@ -282,14 +281,14 @@ class Lifecycle:
         error = StartError(
             f"{self._phases.step} did not end within {timeout:g} s (--start-timeout)"
         )
-        self._reporter.put(
+        self.reporter.put(
             lambda: self.instance.logger.error("%s\n%s", error, format_thread(hangs.thread))
         )
         self.ending.fail(error)
         self.ending.logged = error
         self.hung = True
         hangs.end()  # what hangs there is given up; another thread stops the rest
-        self._worker, self._spare = self._spare, self._reporter
+        self._worker, self._spare = self._spare, self.reporter
         self._begin_stop()
 
     def _expire(self, why: str) -> None:
@@ -302,7 +301,7 @@ class Lifecycle:
         self.ending.status, self.ending.error, self.hung = EXIT_DEADLINE, error, True
         self._health.restarting = False
         self._health.record_status(ServiceStatus.DEAD)
-        self._reporter.put(partial(self._log_late, error, late))
+        self.reporter.put(partial(self._log_late, error, late))
         for task in late:
             self._spare.put(task.ours._abandoned)
         self._spare.put(self._health.tell_statuses)
@@ -312,10 +311,6 @@ class Lifecycle:
         """Whether the stop waits for a task: not if its threads have ended, and no join of it."""
         gone = task.threads and not any(thread.is_alive() for thread in task.threads)
         return not gone or self._phases.step.endswith(f" of {task.name}")
-
-    def _reload(self) -> None:
-        self._reload_waits = False
-        self._phases.reload()
 
     # -- the other threads of the supervision ------------------------------------------------------
 

@@ -76,6 +76,8 @@ class Phases:
         """What is done just now, for messages."""
         self.starting: Supervisor | None = None
         """The task that is initialised or started just now."""
+        self.reload_waits: bool = False
+        """Whether a reload was asked for that has not begun."""
         self.successor: Instance | None = None
         """The instance that comes next."""
         self._ending = ending
@@ -91,7 +93,8 @@ class Phases:
             call_plain(instance.ours.initLogging)
         except BaseException as error:
             self._refuse(error)
-            self._report("refused")
+            instance.health.restarting = False
+            self._report("stopped")
         else:
             self._report("prepared")
         self.step = ""
@@ -152,6 +155,7 @@ class Phases:
 
     def reload(self) -> None:
         """Take in changed files and options, unless the service must stop."""
+        self.reload_waits = False
         if self.cancelled.is_set():
             return
         self.step = "reload"

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.errors import log_thread_end
-from sparts.exit_timer import guard_exit
+from sparts.exit_timer import guard_exit, run_in_new_thread
 from sparts.inbox import Inbox, Message, SignalHandlers
 from sparts.kernel.lifecycle import Lifecycle
 
@@ -39,6 +39,7 @@ class ServiceThread(threading.Thread):
         """Whether something did not end in time and was left behind."""
         self.refused: bool = False
         """Whether the options or the logging were wrong, so that nothing was started."""
+        self._run_aside: Any = run_in_new_thread
         self._succeeded = False
         self._settled = threading.Event()
         self._over = threading.Event()
@@ -77,7 +78,7 @@ class ServiceThread(threading.Thread):
         life = Lifecycle(self._instance, self._start_succeeded)
         successor, ending = life.run(), life.ending
         self.status, self.error, self.refused = ending.status, ending.error, ending.refused
-        self.hung = life.hung
+        self.hung, self._run_aside = life.hung, life.reporter.put
         self._instance.health.finish(ending.error)
         return successor
 
@@ -175,6 +176,6 @@ def end_process(runner: ServiceThread) -> NoReturn:
         os._exit(runner.status)  # what was buffered has been written by now, or cannot be
     instance: Instance = runner.service._instance
     if timeout := instance.settings.stop_timeout:
-        deadline = instance.health.stop_deadline
-        guard_exit(timeout if deadline is None else deadline - monotonic())
+        deadline = instance.health.stop_deadline or monotonic() + timeout
+        guard_exit(deadline - monotonic(), runner._run_aside)
     sys.exit(runner.status)

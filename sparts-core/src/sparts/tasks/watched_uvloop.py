@@ -10,22 +10,11 @@ from sparts.errors import UsageError
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from typing import Protocol, TypeVar
-
-    class Watch(Protocol):
-        """What is needed of a `sparts.tasks.asyncio_loop.LoopWatch`."""
-
-        stirred: bool
-
-        def idle(self) -> None: ...  # noqa: D102
-        def stir(self) -> None: ...  # noqa: D102
-
-    W = TypeVar("W", bound=Watch)
 
 
 def uvloop_loop(
-    flag: str, watch_of: Callable[[Callable[[], None]], W] | None
-) -> tuple[asyncio.AbstractEventLoop, W | None]:
+    flag: str, watch_of: Callable[[Callable[[], None]], Any] | None
+) -> tuple[asyncio.AbstractEventLoop, Any]:
     """Make uvloop's loop, and its watch.
 
     It does not say when it waits. So the watch has it answer, once it was given something to do.
@@ -33,8 +22,8 @@ def uvloop_loop(
 
     Args:
         flag: what asked for uvloop, for the error.
-        watch_of: makes the watch, which asks the loop by the function that it is called with; None:
-            nothing watches.
+        watch_of: makes the watch, a `sparts.tasks.asyncio_loop.LoopWatch`, which asks the loop by
+            the function that it is called with; None: nothing watches.
 
     Raises:
         UsageError: uvloop is not installed.
@@ -74,7 +63,7 @@ class _Overridden:
         for name in ("call_later", "call_at", "add_reader", "add_writer"):
             self._own[name] = self._later(getattr(loop, name))
 
-    def listen(self, watch: Watch) -> None:
+    def listen(self, watch: Any) -> None:
         """Begin to report."""
         self._watch = watch
         self._own.update(self._heard)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import watchfiles
 from sparts.dev.reload import RELOADED
 from sparts.errors import UsageError, describe
-from sparts.exit_timer import guard_exit
+from sparts.exit_timer import guard_exit, run_in_new_thread
 from sparts.inbox import RELOAD, STACKS, STOP, await_ready
 from sparts.net.inherited import inherited_sockets
 from sparts.net.unix_sockets import SocketFile
@@ -59,7 +59,7 @@ def run(words: Sequence[str] = (), timeout: float = 0.0) -> int:
         opened.callback(ended.set)
         status = parent.run()
     if timeout:
-        guard_exit(timeout - max(0.0, monotonic() - parent.stopped))
+        guard_exit(timeout - max(0.0, monotonic() - parent.stopped), run_in_new_thread)
     return status
 
 
