@@ -29,8 +29,8 @@ def allowed_host_option() -> Option[list[str] | None]:
 
 
 def is_ours(host: str, allowed: Iterable[str] = ()) -> bool:
-    """Return whether a header ``Host`` has a name of this server: an address, ``localhost``, the
-    machine's own name, one that is allowed, or none.
+    """Return whether a header ``Host`` has a name of this server: an address, ``localhost`` or a
+    name under it, the machine's own name, one that is allowed, or none.
     """
     name = hostname(host)
     if not name or name == "localhost" or name.endswith(".localhost"):
