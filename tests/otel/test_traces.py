@@ -105,6 +105,22 @@ def test_request_is_a_server_span(collector: Collector) -> None:
     assert span.resource["service.version"] == "1.2"
 
 
+class BegunInSpan(Pages):
+    """Begins to serve within a span."""
+
+    def start(self) -> None:
+        with trace.get_tracer(__name__).start_as_current_span("start"):
+            super().start()
+
+
+def test_request_is_no_part_of_its_servers_start(collector: Collector) -> None:
+    argv = (*HTTP, "--otel-endpoint", collector.endpoint)
+    with running(service_of(BegunInSpan), *argv) as service:
+        assert get(service, "/pages/fine", BegunInSpan) == 200
+    assert collector.span("start").parent == b""
+    assert collector.span("GET /pages/([a-z]+)").parent == b""
+
+
 def test_trace_of_the_client_goes_on(collector: Collector) -> None:
     trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     with running(service_of(Pages), *HTTP, "--otel-endpoint", collector.endpoint) as service:
