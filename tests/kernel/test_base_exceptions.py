@@ -198,3 +198,13 @@ def test_callback_of_a_future_ends_no_service() -> None:
         gate.set()
         assert called.wait(SOON)
         assert task.submit(gate).result(SOON)
+
+
+def test_worker_that_asks_for_exit_has_not_failed() -> None:
+    class Leaves(VTask):
+        def _runloop(self) -> None:
+            raise SystemExit(0)
+
+    with running_task(Leaves) as task:
+        assert task.service._instance.health.wait_stopping(SOON)
+    assert task.state == "STOPPED"
