@@ -1,4 +1,4 @@
-"""Every exception of sparts, in one place.
+"""Every exception of sparts, in one place; and any error, or stack, as text.
 
 Two families matter to a caller: a `UsageError` is wrong use (the command line, the
 configuration, a name that cannot be resolved, a cycle in ``DEPS``); the process ends with exit
@@ -283,6 +283,9 @@ def log_thread_end(logger: Logger, args: ExceptHookArgs) -> None:
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
         name = args.thread.name if args.thread else "of unknown name"
         logger.error("Thread %s failed", name, exc_info=args.exc_value)
+
+
+# -- stacks ----------------------------------------------------------------------------------------
 
 
 def format_thread(thread: threading.Thread) -> str:

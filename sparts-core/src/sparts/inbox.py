@@ -171,6 +171,8 @@ class Timers(dict[str, tuple[float, Callable[[], None]]]):
                 timer[1]()
 
 
+# -- signals ---------------------------------------------------------------------------------------
+
 STOP = (signal.SIGTERM, signal.SIGINT)
 RELOAD = signal.SIGHUP
 STACKS = signal.SIGUSR1

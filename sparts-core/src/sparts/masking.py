@@ -14,6 +14,8 @@ import re
 import threading
 from typing import Any
 
+# -- control characters ----------------------------------------------------------------------------
+
 # C0, DEL, C1, line and paragraph separators, the marks that reverse text, halves of UTF-16 pairs.
 _CONTROLS = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _IN_A_LINE = f"[\x00-\x1f{_CONTROLS}]"
@@ -38,6 +40,8 @@ def encodable(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
+
+# -- secrets ---------------------------------------------------------------------------------------
 
 MASK = "********"
 """What is shown in place of a secret."""

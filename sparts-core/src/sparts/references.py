@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sparts.protocols import Task
 
 
+_T = TypeVar("_T")
+
 registered: Registry = Registry()
 """The task classes that `VTask.register` added to every service of this process."""
 
@@ -211,9 +213,7 @@ def selected(classes: list[type[Any]], names: Iterable[str] | None) -> list[type
     return [task for task in classes if task.__name__ in wanted]
 
 
-__all__ = ["TaskReference", "Tasks", "find", "missing_of", "needs_of"]
-
-_T = TypeVar("_T")
+# -- the tasks of a service ------------------------------------------------------------------------
 
 
 class Tasks:

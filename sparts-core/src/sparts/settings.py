@@ -70,6 +70,9 @@ class Settings(OptionGroup):
             )
 
 
+# -- changes while the service runs ----------------------------------------------------------------
+
+
 class Reloading:
     """Reloads one instance of a service, and tells its tasks of changed options."""
 

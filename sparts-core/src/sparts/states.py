@@ -60,6 +60,9 @@ class TaskState(enum.StrEnum):
     """Left out: it, or what it depends on, raised SkipTask."""
 
 
+# -- how well a service is -------------------------------------------------------------------------
+
+
 class Check:
     """A function that returns False or raises when something is wrong, and what follows if so.
 

@@ -197,6 +197,8 @@ def label_text(labels: Iterable[tuple[str, str]]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
+# -- labels ----------------------------------------------------------------------------------------
+
 M = TypeVar("M", bound=Metric)
 
 OTHER = "other"

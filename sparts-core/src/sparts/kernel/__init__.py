@@ -143,6 +143,9 @@ class Instance:
         return new
 
 
+# -- its tasks -------------------------------------------------------------------------------------
+
+
 class RunningTasks:
     """The supervisors of the tasks of one instance of a service, in start order.
 

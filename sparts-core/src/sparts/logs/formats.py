@@ -68,6 +68,8 @@ class SecretFilter(logging.Filter):
         return True
 
 
+# -- what a line looks like ------------------------------------------------------------------------
+
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 # A line break before LEVEL:Logger:, with or without a time.
 _FORGED = r"\n(?=(?:\d\S+ )?[A-Z]{3,}:[^\s:]*:)"

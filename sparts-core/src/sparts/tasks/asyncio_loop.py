@@ -232,6 +232,9 @@ async def _wind_up(grace: float | None) -> None:
         await loop.shutdown_default_executor()
 
 
+# -- the watch -------------------------------------------------------------------------------------
+
+
 def asyncio_loop(
     threshold: float, report: Callable[[float], None]
 ) -> tuple[asyncio.AbstractEventLoop, LoopWatch | None]:

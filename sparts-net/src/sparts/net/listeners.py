@@ -317,6 +317,9 @@ class RequestLimits(RequestTimeouts):
     )
 
 
+# -- sockets that the service opens ----------------------------------------------------------------
+
+
 class Listening(ListeningOptions):
     """A mixin for server tasks: the options of their sockets, and the sockets.
 

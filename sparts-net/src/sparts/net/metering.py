@@ -92,6 +92,8 @@ class Requests:
 
 
 #: What is taken over from a client: what proxies make, and nothing that could break a log line.
+# -- what each server does -------------------------------------------------------------------------
+
 VALID_ID = r"[A-Za-z0-9._~+/=:@-]{1,128}"  # compiled at the first use
 
 LOST = 6
