@@ -118,7 +118,7 @@ RESERVED = ("start", "stop", "join", "name")
 @pytest.mark.parametrize("written", [False, True], ids=["missing", "written"])
 def test_methods_named_like_attributes_of_tasks_fail_start(written: bool) -> None:
     made = thriftpy2.load(str(IDL / "reserved.thrift"), "reserved_thrift")
-    methods = {name: lambda self, *_: None for name in RESERVED} if written else {}
+    methods = {name: lambda self, other: None for name in RESERVED} if written else {}
     reserved = type("ReservedHandler", (ThriftHandlerTask,), {"MODULE": made, **methods})
 
     error = start_error(reserved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,6 +65,16 @@ class ThriftHandlerTask(VTask):
     """The service that it implements, from `initTask` on."""
     methods_served: Mapping[str, Method]
     """What servers call, by the names of the methods; from `initTask` on."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        with suppress(StartError):  # the start says so
+            methods = cls.find_service().methods if cls.MODULE is not None else {}
+            if reserved := (_TAKEN - _ESTABLISHED) & methods.keys():
+                # `initTask` says what to do about them, and not the check of overridden methods
+                given: Any = vars(cls).get("SPARTS_ALLOW_NAMES", ())
+                own = [given] if isinstance(given, str) else given
+                setattr(cls, "SPARTS_ALLOW_NAMES", (*own, *reserved))  # noqa: B010
 
     @classmethod
     def find_service(cls) -> ThriftService:
