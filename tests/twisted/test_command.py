@@ -331,8 +331,9 @@ def test_errors_count_for_output_that_is_kept_too() -> None:
     with commands() as task:
         for errors, wanted in (("replace", "gr\ufffdn"), ("ignore", "grn"),
                                ("surrogateescape", "gr\udcfcn")):  # fmt: skip
-            done = task.run(command, encoding="utf-8", errors=errors).result(WAIT)
-            assert done.stdout == wanted
+            for encoding in ("utf-8", None):  # which is then the default
+                done = task.run(command, encoding=encoding, errors=errors).result(WAIT)
+                assert done.stdout == wanted
 
 
 def test_kept_text_is_cut_between_characters() -> None:

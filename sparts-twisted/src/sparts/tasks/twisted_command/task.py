@@ -177,7 +177,7 @@ class CommandTask(TwistedTask):
         stdin: int | None = None,
         input: bytes | str | None = None,
         encoding: str | None = None,
-        errors: str = "replace",
+        errors: str | None = None,
     ) -> Command:
         """Run a command; from any thread. The callbacks are called in the reactor's.
 
@@ -197,9 +197,9 @@ class CommandTask(TwistedTask):
             group: another group for it.
             stdin: ``subprocess.PIPE`` for a transport that can ``write``; None: nothing to read.
             input: what it reads from its standard input.
-            encoding: of its output, which is text then; None: bytes.
-            errors: what is done about output of no such encoding; see ``bytes.decode``. With
-                "strict" the rest of that output is dropped, and the future ends with the error.
+            encoding: of its output, which is text then; None: bytes, or UTF-8 with ``errors``.
+            errors: as of ``bytes.decode``; None: "replace". With "strict" the rest of an output
+                that is no text is dropped, and the future ends with the error.
 
         Raises:
             TaskStoppedError: the task is stopping, or has stopped.
@@ -211,12 +211,12 @@ class CommandTask(TwistedTask):
         if self._supervisor.stop_event.is_set():
             raise self._too_late()
         future = Command(self, _arguments_of(command))
-        text = TextMode(encoding, errors)
+        text = TextMode(encoding or ("utf-8" if errors else None), errors or "replace")
         text.check()
         check_input(stdin, input)
         on_stdout, on_stderr, on_exit = map(_in_this_context, (on_stdout, on_stderr, on_exit))
         takers = [self._taker(future, on, line_buffered, text) for on in (on_stdout, on_stderr)]
-        sinks: list[Sink] = [Decoded(taker, text) if encoding else taker for taker in takers]
+        sinks: list[Sink] = [Decoded(taker, text) if text.encoding else taker for taker in takers]
         data, settings = text.encode(input), {"env": env, "cwd": cwd, **identity(user, group)}
         opens = data is not None or _is_pipe(stdin)
         run = _Run(future, takers, sinks, on_exit, settings, opens, data, kill_timeout)
