@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from sparts.builtin.dryrun import dry_run
-from sparts.errors import DependencyCycleError, OptionError, TaskNotFoundError
+from sparts.errors import DependencyCycleError, OptionError, TaskNotFoundError, UsageError
 from sparts.net.listeners import Listening
 from sparts.options import option
 from sparts.tasks.file import DirectoryWatcherTask
 from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask
 from sparts.vtask import VTask
 
 from tests.core.option_owners import parsed, service_of, task_of
@@ -121,6 +122,7 @@ def test_task_that_cannot_be_made_is_wrong() -> None:
         (service_of(task_of("Picky", prefix=None, check=refuse(OptionError("no")))), OptionError),
         (service_of(type("Unplanned", (PeriodicTask,), {"execute": never})), OptionError),
         (service_of(type("Blind", (DirectoryWatcherTask,), {})), OptionError),
+        (service_of(type("Empty", (QueueTask,), {"__module__": "mine"})), UsageError),
         (service_of(preprocessOptions=refuse(OptionError("--a needs --b"))), OptionError),
     ],
 )

@@ -612,7 +612,7 @@ def test_method_that_must_be_written(base: Any, method: str, form: str) -> None:
     with pytest.raises(UsageError) as caught:
         start(derive(base, "process", execute))
     assert str(caught.value).startswith(f"Mine.{method} (")
-    assert "is missing" in str(caught.value)
+    assert f"is missing: {base.__name__} has nothing to do without it." in str(caught.value)
     assert str(caught.value).endswith(f"Write {form}.")
     start(derive(base, method, coroutine if "async" in form else execute))
     start(derive(base, _runloop=execute))
@@ -629,7 +629,7 @@ def test_abstract_method_of_a_third_party() -> None:
 
     service = VService.from_args([])
     listener: Any = Listener
-    with pytest.raises(UsageError, match=r"Listener.on_message .* is missing"):
+    with pytest.raises(UsageError, match=r"on_message .* is missing: Listener has"):
         sparts_task_start(listener(service))
     sparts_task_start(derive(listener, on_message=execute)(service))
 

@@ -278,9 +278,8 @@ class Lifecycle:
 
     def _start_timed_out(self) -> None:
         timeout, hangs = self.instance.settings.start_timeout, self._worker
-        error = StartError(
-            f"{self._phases.step} did not end within {timeout:g} s (--start-timeout)"
-        )
+        step = self._phases.step
+        error = StartError(f"{step} did not end within {timeout:g} s (--start-timeout)")
         self.reporter.put(
             lambda: self.instance.logger.error("%s\n%s", error, format_thread(hangs.thread))
         )

@@ -36,9 +36,7 @@ class CronTimes:
         self._zone = zone
         self._parsed = CronSim(expression, datetime(2000, 1, 1))
         fields = expression.split()
-        self.fixed: bool = len(fields) == 5 and not any(
-            field.startswith("*") for field in fields[:2]
-        )
+        self.fixed: bool = len(fields) == 5 and not any(each[0] == "*" for each in fields[:2])
         """Whether the expression means certain times of a day."""
         self._times = array(  # those of a day, in seconds
             "I",

@@ -84,9 +84,15 @@ def sparts_service_create(service: VService) -> None:
         from sparts.builtin.overrides.spelling import unread
 
         for name, hint in unread(names, service):
-            ours(service).logger.warning(
-                "The variable %s is set, but sparts does not read it. %s", name, hint
-            )
+            text = "The variable %s is set, but sparts does not read it. %s"
+            ours(service).logger.warning(text, name, hint)
+
+
+@hookimpl
+def sparts_service_check(service: VService) -> None:
+    """Refuse in a dry run what the start would refuse."""
+    for task in ours(service).tasks:
+        sparts_task_start(task)
 
 
 @hookimpl(tryfirst=True)
@@ -101,7 +107,8 @@ def sparts_task_start(task: VTask) -> None:
             continue
         from sparts.builtin.overrides.signatures import form
 
-        what = f"is missing: {base.__name__} has nothing to do without it. Write {form(base, name)}"
+        kind = next(filter(_is_ours, cls.__mro__)) if _is_ours(base) else base  # as it is known
+        what = f"is missing: {kind.__name__} has nothing to do without it. Write {form(base, name)}"
         if loop:
             what += (
                 ", which returns when `self.stop_event` is set. Or derive from PeriodicTask, "

@@ -143,9 +143,7 @@ def _written(found: Installation) -> list[str]:
 def _under(found: Installation, *folders: str) -> bool:
     """Whether something that the service needs to read lies in one of these folders."""
     paths = [found.folder, *(word for word in found.words if word.startswith("/"))]
-    return any(
-        path == folder or path.startswith(f"{folder}/") for path in paths for folder in folders
-    )
+    return any(f"{path}/".startswith(f"{folder}/") for path in paths for folder in folders)
 
 
 def _seconds(seconds: float) -> str:
