@@ -13,6 +13,8 @@ from packaging.requirements import Requirement
 from tests.ecosystem.circles import circles, foreign_imports, imports_of
 from tests.ecosystem.rooms import ROOT, code_lines, files, room_of, storeys
 
+CORE = "sparts-core"
+DISTRIBUTIONS = sorted(path.name for path in ROOT.glob("sparts-*"))
 KERNEL = ["vservice", "vtask", "kernel", "plugins", "hookspecs"]
 
 
@@ -44,6 +46,17 @@ def test_imports_of_every_kind_point_down_only() -> None:
         if of(other) > of(module)
     ]
     assert upwards == []
+
+
+def test_every_module_of_plugins_is_on_their_page() -> None:
+    page = (ROOT / "docs" / "architecture-plugins.md").read_text()
+    rows = [line for line in page.splitlines() if not line.startswith("| in ")]
+    named = {word.split("/")[-1] for word in re.findall(r"`([\w./]+\.py)`", "\n".join(rows))}
+    folders = {word.split("/")[-2] for word in re.findall(r"`([\w./]+/)`", "\n".join(rows))}
+    modules = [path for path in ROOT.glob("sparts-*/src/sparts/**/*.py") if CORE not in path.parts]
+    missing = [path for path in modules if path.name != "__init__.py" and path.name not in named]
+    assert [path for path in missing if not folders & {*path.parent.parts}] == []
+    assert named <= {path.name for path in ROOT.glob("sparts-*/src/sparts/**/*.py")}
 
 
 #: What the kernel imports of the storey below. Each is a library that knows no kernel.
@@ -87,10 +100,6 @@ def test_no_file_and_no_function_outgrows_the_eye() -> None:
                 if length > 60:
                     too_long.append(f"{path.relative_to(ROOT)}: {node.name} has {length} lines")
     assert too_long == []
-
-
-CORE = "sparts-core"
-DISTRIBUTIONS = sorted(path.name for path in ROOT.glob("sparts-*"))
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
