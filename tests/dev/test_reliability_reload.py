@@ -90,6 +90,25 @@ sys.last = Last()
         assert service.output.count("killed") == 2  # the service and its parent
 
 
+BEGINS = """
+import os, time
+if "SPARTS_RELOADED_BY" in os.environ:
+    print("begins", flush=True)
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+"""
+
+
+def test_sighup_before_the_service_has_a_handler(tmp_path: Path) -> None:
+    with Reloaded(tmp_path, *LOCAL, code=BEGINS + CODE) as service:
+        service.wait_for_line("begins")
+        service.send(signal.SIGHUP)
+        service.wait_for_line("begins", 2)
+        (tmp_path / "go").touch()
+        service.started()
+        assert service.stop() == 0, service.output
+
+
 FULL = """
 import fcntl, os
 if "FULL" not in os.environ:  # in the parent alone

@@ -217,7 +217,7 @@ class Parent:
             status = 0
         if self._stopping or not (self._again or status):
             return 1 if status < 0 else status
-        if self._again:
+        if self._again or -status in (RELOAD, STACKS):  # which came before there was a handler
             self._start()
         else:
             _say(f"Ended with status {status}. Waiting for a change; ^C ends.")
