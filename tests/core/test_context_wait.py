@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,16 @@ def test_stop_leaves_a_wait_its_time(kind: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_wait_ends_when_stop_has_no_time_left(kind: Any) -> None:
     assert outcome(kind, seconds_to_stop=lambda self: 0.0) is False
+
+
+@pytest.mark.parametrize(("to_stop", "granted"), [(2.0, 1.5), (100.0, 99.0)])
+def test_wait_leaves_time_for_the_stop(
+    to_stop: float, granted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("sparts.context.time", SimpleNamespace(sleep=slept.append))
+    assert outcome(Queue, seconds_to_stop=lambda self: to_stop) is False
+    assert slept == [granted]
 
 
 @pytest.mark.parametrize("kind", KINDS)

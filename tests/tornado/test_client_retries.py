@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from email.utils import formatdate
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.tornado.retrying import asked_for
+from sparts.testing.waiting import Recorder
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 
@@ -152,6 +154,21 @@ def test_date_counts_by_our_clock_without_theirs() -> None:
     later = formatdate(time.time() + 3600, usegmt=True)
     response = HTTPResponse(HTTPRequest("http://x/"), 503, HTTPHeaders({"Retry-After": later}))
     assert 3590 < asked_for(response) <= 3600
+
+
+def test_retries_wait_twice_as_long_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep, waits = asyncio.sleep, Recorder[float]()
+
+    async def note(seconds: float) -> None:
+        await (sleep(seconds) if seconds < 500 else sleep(0, waits(seconds)))
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    monkeypatch.setattr(Client, "RETRY_AFTER", 1000.0)
+    monkeypatch.setattr(Client, "RETRY_MAX_WAIT", 3000.0)
+    with client_of(*[says(503)] * 3) as (client, url):
+        assert client.submit(url, retries=3).result(WAIT).code == 200
+    highest = (1000, 2000, 3000)
+    assert all(most / 2 <= each <= most for each, most in zip(waits.items, highest, strict=True))
 
 
 def test_long_retry_after_is_not_followed() -> None:
