@@ -90,6 +90,8 @@ def test_subscription_beyond_limit_of_bus_is_not_kept(tmp_path: Path) -> None:
         proxy.on("Ticked", print)
         with pytest.raises(DBusError, match="not allowed to add more match rules"):
             client.proxy(NAME, PATH, NAME).on("Struck", print)
+        kinds = [s.what for s in client._watches._signals if s.react is print]
+        assert [getattr(what, "member", None) for what in kinds] == ["Ticked"]
         for subscription in [s for s in client._watches._signals if s.react is print]:
             client.loop_task.call(client._watches.remove, subscription).result(30)
         client.loop_task.call(int).result(30)
