@@ -211,6 +211,23 @@ def test_options_of_ours_may_be_assigned_early() -> None:
     assert (service.daemon, service.getOption("daemon")) == ("mine", False)
 
 
+class Equal:
+    """Equals every other one, and has no hash, as a dataclass."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+def test_services_and_tasks_need_no_hash(caplog: pytest.LogCaptureFixture) -> None:
+    tasks = [type(name, (Equal, Waits), {}) for name in ("One", "Other")]
+    service_class: Any = type("Service", (Equal, VService), {"TASKS": tasks})
+    with running(service_class) as service:
+        assert ours(service).health.ready
+        service.state = service.tasks.One.state = service.tasks.Other.state = "idle"
+    assert service._instance.health.status == "STOPPED"
+    assert [warned(caplog, f"Service.{task.__name__}") for task in tasks] == [["state"], ["state"]]
+
+
 def test_name_is_warned_about_though_start_fails(caplog: pytest.LogCaptureFixture) -> None:
     class Fails(VTask):
         def initTask(self) -> None:  # noqa: N802

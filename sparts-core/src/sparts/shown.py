@@ -127,11 +127,11 @@ def overwritten(owner: Any) -> Iterator[str]:
             yield name
 
 
-def warn_of_overwritten(owner: Any, warned: set[tuple[Any, str]]) -> None:
+def warn_of_overwritten(owner: Any, warned: set[tuple[int, str]]) -> None:
     """Log which public names of ours an owner overwrites, but for those that are in ``warned``."""
     for name in overwritten(owner):
-        if (owner, name) not in warned:
-            warned.add((owner, name))
+        if (id(owner), name) not in warned:
+            warned.add((id(owner), name))  # it may have __eq__, and so no hash
             hint = ", or call set_ready() to report readiness" * (name == "ready")
             text = "%s sets %r, a name of sparts, which ignores the value: rename it%s"
             ours(owner).logger.warning(text, type(owner).__name__, name, hint)

@@ -57,7 +57,7 @@ class Instance:
         self.stats: Stats = Stats(service, self.health, lambda: self.running)
         self.reloading: Reloading = Reloading(self)
         self._log_ends: list[Callable[[], object]] = []
-        self._warned: set[tuple[Any, str]] = set()
+        self._warned: set[tuple[int, str]] = set()
 
     @property
     def inbox(self) -> Inbox:

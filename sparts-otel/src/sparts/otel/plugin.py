@@ -18,13 +18,15 @@ from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
     from sparts.calls import Wrapper
+    from sparts.kernel import Instance
     from sparts.otel.telemetry import Telemetry
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
 SIGNALS = ("TRACES", "METRICS", "LOGS")
 
-_running: WeakKeyDictionary[VService, Telemetry] = WeakKeyDictionary()
+_running: WeakKeyDictionary[Instance, Telemetry] = WeakKeyDictionary()
+"""By instances, which have a hash also where services have none."""
 
 
 def _url(text: str) -> str:
@@ -88,7 +90,7 @@ def wanted(service: VService) -> dict[str, set[str]]:
 
 def telemetry_of(service: VService) -> Telemetry | None:
     """Return what sends the telemetry of a running service; None: nothing does."""
-    return _running.get(service)
+    return _running.get(service._instance)
 
 
 @hookimpl
@@ -106,7 +108,7 @@ def sparts_service_create(service: VService) -> None:
     try:
         from sparts.otel.telemetry import Telemetry
 
-        _running[service] = Telemetry(service, OtelOptions(service).endpoint, signals)
+        _running[service._instance] = Telemetry(service, OtelOptions(service).endpoint, signals)
     except ImportError as error:
         raise OptionError(f"OpenTelemetry cannot be imported: {error}") from error
     except ValueError as error:
@@ -126,7 +128,7 @@ def sparts_service_check(service: VService) -> None:
 @hookimpl(tryfirst=True)  # so that refusals of others are seen
 def sparts_call_wrap(task: VTask, kind: str) -> Wrapper | None:
     """Trace the calls of a task."""
-    telemetry = _running.get(service_of(task)._instance.service)
+    telemetry = _running.get(service_of(task)._instance)
     return telemetry.call_wrapper(kind) if telemetry is not None else None
 
 
@@ -134,6 +136,6 @@ def sparts_call_wrap(task: VTask, kind: str) -> Wrapper | None:
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Send what is left at the end of an instance."""
     if new in (ServiceStatus.STOPPED, ServiceStatus.DEAD):
-        telemetry = _running.pop(service, None)
+        telemetry = _running.pop(service._instance, None)
         if telemetry is not None:
             telemetry.end(ours(service).health.stop_deadline)
