@@ -380,3 +380,19 @@ def test_looking_for_a_task_copies_no_list() -> None:
         made.remove("A")
         assert list(before) == ["A"]
         assert not made.tasks()
+
+
+def test_failure_of_the_stop_itself_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Follows(VTask):
+        LOOPLESS = True
+        stopping = False
+
+        @classmethod
+        def _follows(cls) -> tuple[type[VTask], ...]:
+            if cls.stopping:
+                raise ValueError("no more")
+            return ()
+
+    with pytest.raises(ValueError, match="no more"), running(service_of(Follows)):
+        Follows.stopping = True
+    assert "The stop failed" in caplog.messages

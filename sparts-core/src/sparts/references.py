@@ -350,7 +350,10 @@ def needs_of(task: Any, tasks: dict[str, Any]) -> list[Any]:
     needs = [find(tasks, name_or_class(need)) for need in task._dependencies()]
     if followed := tuple(task._follows()):
         needs += [each for each in tasks.values() if isinstance(each, followed)]
-    return [need for need in dict.fromkeys(needs) if need and type(need) is not task]
+    every = {
+        id(need): need for need in needs if need is not None
+    }  # it may lack a hash, or be false
+    return [need for need in every.values() if type(need) is not task]
 
 
 def missing_of(task: Any, tasks: dict[str, Any]) -> str:

@@ -167,6 +167,7 @@ class Phases:
         try:
             self._stop()
         except BaseException as error:  # what reports it, such as a log handler
+            log_error(self.instance.logger, "The stop failed")
             self._ending.fail(error)
         finally:
             self._report("stopped")

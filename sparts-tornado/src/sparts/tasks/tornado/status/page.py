@@ -68,10 +68,10 @@ def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[st
     task = status._instance.tasks.get(name)
     return {
         **told,
-        "kind": kind_of(task) if task else "task",
+        "kind": "task" if task is None else kind_of(task),
         "since": status.watch.since.get(name, status._instance.health.start_time),
         "paused": status.watch.paused(name),
-        "actions": actions_of(status, task) if task else [],
+        "actions": [] if task is None else actions_of(status, task),
         "key": figures.keys.get(name, ""),
     }
 
