@@ -350,9 +350,8 @@ def needs_of(task: Any, tasks: dict[str, Any]) -> list[Any]:
     needs = [find(tasks, name_or_class(need)) for need in task._dependencies()]
     if followed := tuple(task._follows()):
         needs += [each for each in tasks.values() if isinstance(each, followed)]
-    every = {
-        id(need): need for need in needs if need is not None
-    }  # it may lack a hash, or be false
+    # a task may have no hash, and may be false
+    every = {id(need): need for need in needs if need is not None}
     return [need for need in every.values() if type(need) is not task]
 
 
