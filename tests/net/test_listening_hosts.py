@@ -93,8 +93,8 @@ def test_option_restricts_all_addresses_to_ipv6(host: str) -> None:
 
 
 def test_host_in_brackets_is_an_ipv6_address() -> None:
-    with running(EchoService, "--echo-host", "[::1]") as service:
-        assert hosts(service) == ["::1"]
+    with running(EchoService, "--echo-host", "[::1],::ffff:127.0.0.1") as service:
+        assert hosts(service) == ["::1", "127.0.0.1"]
 
 
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])

@@ -281,8 +281,12 @@ def _resolve(address: Address) -> list[tuple[str, int, Any]]:
             raise StartError(
                 f"--{address.prefix}-host: {host!r} is not an address of this host: {error}."
             ) from error
-        for info in infos:
-            found.setdefault((info[0], info[4]), host)
+        for family, _, _, _, place in infos:
+            ip = str(place[0])
+            if ip.startswith("::ffff:") and "." in ip:  # IPv4, as IPv6 writes it
+                found.setdefault((socket.AF_INET, (ip[7:], place[1])), host)
+            else:
+                found.setdefault((family, place), host)
     return [(host, *place) for place, host in found.items()]
 
 
