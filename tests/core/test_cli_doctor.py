@@ -49,7 +49,7 @@ HOOKS = {
     "unknown": (HOOKIMPL + "def sparts_service_chance(): pass", "unknown hook 'sparts_service_cha"),
     "parameter": (HOOKIMPL + "def sparts_task_change(x): pass", "has no parameter x"),
     "nobody": (HOOKIMPL + "def sparts_tasks_add(): return 'Nobody'", "No task is named 'Nobody'"),
-    "seven": (HOOKIMPL + "def sparts_options_add(): return 7", "TypeError"),
+    "seven": (HOOKIMPL + "def sparts_options_add(): return 7", "7 is not a class derived"),
     "integer": (HOOKIMPL + "def sparts_options_add(): return int", "not a class derived from"),
 }
 COMMANDS = {

@@ -22,6 +22,11 @@ import pyte
 from sparts.testing.waiting import WAIT
 
 
+def _heed_hangup() -> None:
+    """Take SIGHUP as a terminal's command does, also where nohup runs the tests."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Terminal:
     """A terminal in which a command runs; used as a context.
 
@@ -43,7 +48,13 @@ class Terminal:
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             found.pop(name, None)
         self.process = subprocess.Popen(
-            command, stdin=inner, stdout=inner, stderr=inner, env=found, start_new_session=True
+            command,
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env=found,
+            start_new_session=True,
+            preexec_fn=_heed_hangup,
         )
         os.close(inner)
 
