@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.amqp.rabbit import Rabbit
 from tests.amqp.tasks import SOON, AsyncEcho, Echo, serving, until, working
+from tests.certificates import Authority
 from tests.needs import require
 
 pytestmark = pytest.mark.one_python
@@ -18,7 +18,7 @@ SETTINGS = """
 listeners.ssl.1 = 127.0.0.1:{{rabbit.tls_port}}
 ssl_options.cacertfile = {folder}/ca.pem
 ssl_options.certfile = {folder}/server.pem
-ssl_options.keyfile = {folder}/server.key
+ssl_options.keyfile = {folder}/server.pem
 ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = true
 """
@@ -28,13 +28,15 @@ ssl_options.fail_if_no_peer_cert = true
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder of certificates."""
     folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    server, client = authority.issue_cert("localhost"), authority.issue_cert("guest")
-    server.private_key_pem.write_to_path(folder / "server.key")
-    server.cert_chain_pems[0].write_to_path(folder / "server.pem")
-    client.private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
-    trustme.CA().cert_pem.write_to_path(folder / "other.pem")
+    authority = Authority()
+    contents = {
+        "ca": authority.certificate,
+        "server": authority.issue("localhost"),
+        "client": authority.issue("guest"),
+        "other": Authority().certificate,
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.pem").write_text(content, encoding="ascii")
     return folder
 
 

@@ -6,22 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import trustme
 from sparts.net.certificates import expiry
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import make_service
 
+from tests.certificates import Authority
 from tests.net.listening import EchoService
 
 
 @pytest.mark.parametrize("year", [2031, 2120])  # the years before 2050 have two digits in there
 def test_expiry_is_that_of_the_first_certificate(tmp_path: Path, year: int) -> None:
     when = datetime(year, 3, 4, 5, 6, 7, tzinfo=UTC)
-    made = trustme.CA().issue_cert("localhost", not_after=when)
     file = tmp_path / "certificate.pem"
-    made.private_key_and_cert_chain_pem.write_to_path(str(file))
-    with file.open("a") as more:
-        more.write(FIRST_CERTIFICATE)
+    file.write_text(Authority().issue("localhost", expires=when) + FIRST_CERTIFICATE)
     assert expiry(str(file)) == when.timestamp()
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from pathlib import Path
 
 import pytest
-import trustme
 from sparts.builtin.dryrun import dry_run
 from sparts.errors import OptionError
 from sparts.masking import masked
@@ -16,6 +14,7 @@ from sparts.otel.exporters import exporters
 from sparts.otel.reaching import signal_endpoint
 from sparts.testing.running import running, service_of
 
+from tests.certificates import Authority
 from tests.otel.collector import Collector
 from tests.otel.test_metrics_and_logs import Idle, send
 
@@ -61,16 +60,14 @@ def test_empty_variable_is_as_if_not_set(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_certificates_of_the_variable_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority = Authority()
     trusted = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(trusted))
+    trusted.write_text(authority.certificate)
     other = tmp_path / "other.pem"
-    trustme.CA().cert_pem.write_to_path(str(other))
+    other.write_text(Authority().certificate)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(trusted))
-    with Collector(context) as collector:
+    with Collector(authority.serving("127.0.0.1")) as collector:
         send(collector.endpoint)
         assert checked(collector.endpoint) == 0
     assert collector.spans

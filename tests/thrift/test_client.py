@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from sparts.errors import UsageError
 from sparts.thrift.client import AsyncThriftClient, ThriftClient
 from thrift.protocol.TProtocol import TProtocolException
 from thrift.transport.TTransport import TTransportException
 
+from tests.certificates import Authority, trusting
 from tests.processes import run_to_end
 from tests.thrift.interop.peers import IDL
 from tests.thrift.scripted import Peer, Script, hold
@@ -382,26 +382,14 @@ def test_an_answer_to_another_call_ends_its_connection(types: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
-    return context
-
-
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+def authority() -> Authority:
+    return Authority()
 
 
 @both
-def test_tls_and_its_connection_is_kept(types: Any, authority: trustme.CA) -> None:
-    tls = client_context(authority)
-    with Peer(types, tls=server_context(authority, "127.0.0.1")) as peer:
+def test_tls_and_its_connection_is_kept(types: Any, authority: Authority) -> None:
+    tls = trusting(authority.certificate)
+    with Peer(types, tls=authority.serving("127.0.0.1")) as peer:
         with client_of(peer, types, tls=tls) as client:
             big = bytes(3_000_000)
             assert client.echoBinary(big) == big
@@ -410,9 +398,9 @@ def test_tls_and_its_connection_is_kept(types: Any, authority: trustme.CA) -> No
 
 
 @both
-def test_foreign_certificate_is_refused_or_expected(types: Any, authority: trustme.CA) -> None:
-    tls = client_context(authority)
-    with Peer(types, tls=server_context(authority, "calculator.example")) as peer:
+def test_foreign_certificate_is_refused_or_expected(types: Any, authority: Authority) -> None:
+    tls = trusting(authority.certificate)
+    with Peer(types, tls=authority.serving("calculator.example")) as peer:
         with (
             client_of(peer, types, tls=tls) as client,
             pytest.raises(TTransportException, match="not trusted: IP address mismatch"),
@@ -436,9 +424,9 @@ def say_hello(connection: socket.socket) -> None:
     ],
 )
 def test_tls_that_cannot_be_spoken_is_told(
-    script: Script | None, why: str, types: Any, authority: trustme.CA
+    script: Script | None, why: str, types: Any, authority: Authority
 ) -> None:
-    tls = None if script else server_context(authority, "127.0.0.1")
+    tls = None if script else authority.serving("127.0.0.1")
     timeout = 0.2 if script is hold else 30.0
     with (
         Peer(types, *filter(None, [script]), tls=tls) as peer,

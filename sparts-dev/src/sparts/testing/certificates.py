@@ -3,6 +3,9 @@
 Their keys are published here, so they prove nothing: never serve with them. Each is PEM of the
 private key and the certificate, as ``--PREFIX-tls-cert`` takes them in one file. As each is its own
 authority, it is also what a client trusts, or what a server demands of one (``--PREFIX-tls-ca``).
+
+They are fixed, so that the kit depends on no library that makes certificates. Where a test needs
+other names, an expiry or an authority, make them with trustme.
 """
 
 from __future__ import annotations
