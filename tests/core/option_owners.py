@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from unittest import mock
 
-from sparts.options import parse_options
 from sparts.states import TaskState
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -30,12 +29,17 @@ def task_of(name: str = "HTTP", prefix: str | None = "http", **attributes: Any) 
 
 def parsed(service: type[VService], *argv: str) -> argparse.Namespace:
     """The namespace of a command line, all sources layered."""
-    return parse_options(service._buildArgumentParser(), argv)
+    return service.from_args(argv).options
+
+
+def parser_of(service: type[VService]) -> argparse.ArgumentParser:
+    """The parser of a service by its established name."""
+    return service._buildArgumentParser()
 
 
 def made(service: type[ServiceT], *argv: str) -> ServiceT:
     """An instance with its tasks made, not initialised."""
-    instance = service(parsed(service, *argv))
+    instance = service.from_args(argv)
     instance.tasks.create(instance)
     return instance
 

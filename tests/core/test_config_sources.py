@@ -17,7 +17,7 @@ from sparts.option_types import duration, endpoint, file_mask, listof, port, reg
 from sparts.options import option, parse_options, source_of
 from sparts.vservice import VService
 
-from tests.core.option_owners import environment, made, parsed, service_of, task_of
+from tests.core.option_owners import environment, made, parsed, parser_of, service_of, task_of
 
 
 def table(value: Any) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def test_lists_are_checked_for_their_length(tmp_path: Path) -> None:
 
 
 def test_parsers_error_is_its_own_again_afterwards() -> None:
-    parser = SERVICE._buildArgumentParser()
+    parser = parser_of(SERVICE)
     with pytest.raises(OptionError):
         parse_options(parser, ["--limit", "x"])
     with pytest.raises(SystemExit):
@@ -343,7 +343,7 @@ OF_TASK: dict[str, Any] = {
     "fast": option(type=bool),
     "pin": option(secret=True),
 }
-PARSER = service_of(task_of(hosts=option(nargs="+"), **OF_TASK), **OPTIONS)._buildArgumentParser()
+FUZZED = service_of(task_of(hosts=option(nargs="+"), **OF_TASK), **OPTIONS)
 KEYS = [*OPTIONS, *OF_TASK, "http", "HTTP"]
 WORDS = [" = ", "[[", '"""', "-1", "1e400", "nan", "true", "2026-01-01", "07:00:00", "\\u00"]
 TOML_LIKE = st.lists(
@@ -355,7 +355,7 @@ VARIABLE = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categ
 def value_or_error(*argv: str) -> None:
     """Parse; an `OptionError` that says something is right, any other exception fails the test."""
     try:
-        parse_options(PARSER, argv)
+        parsed(FUZZED, *argv)
     except OptionError as error:
         said = str(error)
     else:

@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
 from sparts.builtin.config.text import toml, written_config
+from sparts.kernel import command_line
 from sparts.option_types import (
     Endpoint,
     duration,
@@ -28,8 +29,7 @@ from sparts.option_types import (
     regex,
     size,
 )
-from sparts.options import option
-from sparts.options.binding import STATE
+from sparts.options import option, state_of
 
 from tests.core.commands import sparts
 from tests.core.option_owners import environment, parsed, service_of, task_of
@@ -65,7 +65,7 @@ SERVICE = service_of(TASK, limit=option(type=int, default=10, choices=[10, 20]))
 def printed(capsys: pytest.CaptureFixture[str], service: Any, *argv: str) -> str:
     """What is printed before the exit with status 0."""
     with pytest.raises(SystemExit) as end:
-        sys.exit(service.initFromOptions(parsed(service, *argv)))
+        sys.exit(service.initFromOptions(command_line.parse(service, argv)))
     assert end.value.code == 0
     return capsys.readouterr().out
 
@@ -240,7 +240,9 @@ def test_written_config_is_accepted_whatever_the_options(
     options = {f"o{i}": option(help=text, **settings) for i, settings in enumerate(declared)}
     service = service_of(task_of("Worker", prefix="work", **options))
     file = tmp_path_factory.getbasetemp() / "written.toml"
-    found = written_config(service._buildArgumentParser().get_default(STATE))
+    state = state_of(parsed(service))
+    assert state is not None
+    found = written_config(state)
     for content in (found, re.sub(r"(?m)^#(\w+ = )", r"\1", found)):
         file.write_bytes(content.encode())
         namespace = parsed(service, "--config", str(file))

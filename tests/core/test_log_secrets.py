@@ -15,7 +15,7 @@ from sparts.masking import hide_secret
 from sparts.options import option, reload_options
 
 from tests.core.log_helpers import FakeStderr, logging_as, no_secrets
-from tests.core.option_owners import environment, made, service_of, task_of
+from tests.core.option_owners import environment, made, parser_of, service_of, task_of
 from tests.core.scripts import ended
 
 pytestmark = pytest.mark.usefixtures("stderr")
@@ -184,7 +184,7 @@ def test_secret_is_masked_once_it_is_read(stderr: FakeStderr, tmp_path: Path) ->
     made(VAULT, "--http-token", "token-flag-1", "--http-pin", "0012345")
     with environment(MYSERVICE_HTTP_TOKEN="token-env-1"):
         made(VAULT)
-    VAULT(VAULT._buildArgumentParser().parse_args(["--http-token", "token-plain-1"]))
+    VAULT(parser_of(VAULT).parse_args(["--http-token", "token-plain-1"]))
     words = "token-default-1 token-file-1 token-flag-1 token-env-1 token-plain-1 0012345"
     text = logged(stderr, *words.split(), 12345)
     assert text == "INFO:MyService:********\n" * 7

@@ -13,7 +13,14 @@ from sparts.errors import OptionError
 from sparts.option_types import port
 from sparts.options import option, reload_options, set_option, source_of
 
-from tests.core.option_owners import environment, made, pretend_running, service_of, task_of
+from tests.core.option_owners import (
+    environment,
+    made,
+    parser_of,
+    pretend_running,
+    service_of,
+    task_of,
+)
 from tests.threads import in_threads, run_in_threads
 
 
@@ -220,7 +227,7 @@ def test_relative_config_file_is_found_again(
 
 def test_namespace_that_argparse_alone_made_is_not_reloaded() -> None:
     service = service_of(a=option(type=int, default=1))
-    instance = service(service._buildArgumentParser().parse_args(["--a", "5"]))
+    instance = service(parser_of(service).parse_args(["--a", "5"]))
     assert reload_options(instance) == frozenset()
     assert instance.getOption("a") == 5
     assert reload_options(service(argparse.Namespace(a=3, tasks=None))) == frozenset()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from enum import Enum
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError
 from sparts.option_types import duration
-from sparts.options import option, parse_options
+from sparts.options import option
 from sparts.vservice import VService
 
-from tests.core.option_owners import service_of, task_of
+from tests.core.option_owners import parsed, service_of, task_of
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +21,13 @@ def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-def help_of(service: Any) -> str:
-    text: str = service._buildArgumentParser().format_help()
-    return text
+def output_of(service: Any, flag: str = "-h") -> str:
+    """What a service prints for a flag that ends it."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as ended:
+        service.from_args([flag])
+    assert ended.value.code == 0
+    return printed.getvalue()
 
 
 class Hue(Enum):
@@ -44,7 +50,7 @@ BETA = task_of(
 
 
 def test_options_are_grouped_by_task() -> None:
-    text = help_of(service_of(BETA, ALPHA))
+    text = output_of(service_of(BETA, ALPHA))
     order = [
         "options of the service:",
         "--level",
@@ -60,7 +66,7 @@ def test_options_are_grouped_by_task() -> None:
 
 def test_docstring_is_inherited_and_empty_group_left_out() -> None:
     derived = type("Derived", (ALPHA,), {"OPT_PREFIX": "derived"})
-    text = help_of(service_of(derived, task_of("Silent", prefix=None)))
+    text = output_of(service_of(derived, task_of("Silent", prefix=None)))
     assert "Derived:\n  Does 100% of alpha." in text
     assert "Silent" not in text
 
@@ -89,14 +95,14 @@ HIDDEN: dict[str, Any] = {"secret": True, "default": "s3cr3t-default"}
     ],
 )
 def test_option_shows_values_default_and_variable(declared: Any, shown: str) -> None:
-    text = " ".join(help_of(service_of(thing=declared)).split())
+    text = " ".join(output_of(service_of(thing=declared)).split())
     assert f"{shown}env: MYSERVICE_THING]" in text
     assert "s3cr3t" not in text
 
 
 def test_default_from_service_is_one_that_shows() -> None:
     task = task_of(DEFAULT_PORT=1, port=option(type=int, default=lambda cls: cls.DEFAULT_PORT))
-    assert "default: 8000" in help_of(service_of(task, DEFAULT_PORT=8000))
+    assert "default: 8000" in output_of(service_of(task, DEFAULT_PORT=8000))
 
 
 def test_help_fits_80_columns_with_long_names() -> None:
@@ -107,17 +113,10 @@ def test_help_fits_80_columns_with_long_names() -> None:
         fast=option(type=bool, default=False, help="word " * 30),
         __doc__="This docstring is longer than the eighty columns of a terminal, and so it wraps.",
     )
-    text = help_of(service_of(long))
+    text = output_of(service_of(long))
     assert max(map(len, text.splitlines())) <= 80
     assert text.startswith("usage: ")
     assert len(text.partition("\n\n")[0].splitlines()) == 1
-
-
-def output_of(service: Any, flag: str, capsys: pytest.CaptureFixture[str]) -> str:
-    with pytest.raises(SystemExit) as ended:
-        service._buildArgumentParser().parse_args([flag])
-    assert ended.value.code == 0
-    return capsys.readouterr().out
 
 
 GAMMA = task_of(
@@ -129,33 +128,32 @@ GAMMA = task_of(
 
 
 def test_help_shows_six_options_of_every_service() -> None:
-    text = help_of(service_of())
+    text = output_of(service_of())
     flags = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
     assert flags == [
         "--help-all", "--tasks", "--stop-timeout", "--config", "--level", "--logfile", "--dryrun",
     ]  # fmt: skip
 
 
-def test_advanced_options_are_in_help_all_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_advanced_options_are_in_help_all_only() -> None:
     service = service_of(GAMMA, ALPHA)
-    short = output_of(service, "-h", capsys)
+    short = output_of(service)
     assert "gamma" not in short
     assert "Gamma" not in short
     assert "--alpha-size" in short
-    whole = output_of(service, "--help-all", capsys)
+    whole = output_of(service, "--help-all")
     assert "Gamma:\n  Has only advanced options.\n" in whole
     assert "--gamma-depth DEPTH" in whole
     assert "--daemon" in whole
 
 
 def test_advanced_options_are_accepted_as_any_other() -> None:
-    parser = service_of(GAMMA)._buildArgumentParser()
-    assert parser.parse_args(["--gamma-depth", "8"]).gamma_depth == 8
+    assert parsed(service_of(GAMMA), "--gamma-depth", "8").gamma_depth == 8
 
 
-def test_service_may_have_an_option_help_all(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = service_of(help_all=option(default="mine"))._buildArgumentParser()
-    assert parser.parse_args(["--help-all", "x"]).help_all == "x"
+def test_service_may_have_an_option_help_all() -> None:
+    service = service_of(help_all=option(default="mine"))
+    assert parsed(service, "--help-all", "x").help_all == "x"
 
 
 OPTION_OF_TELEMETRY = """
@@ -167,20 +165,20 @@ telemetry:
 """
 
 
-def test_http_service_has_a_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_http_service_has_a_short_help() -> None:
     service = type("MyService", (VService,), {"TASKS": ["TornadoHTTPTask"]})
-    text = output_of(service, "-h", capsys)
+    text = output_of(service)
     assert len(text.splitlines()) <= 40 - len(OPTION_OF_TELEMETRY.splitlines())
     for name in ("host", "port", "sock", "tls-cert", "tls-key"):
         assert f"--http-{name} " in text
     assert "--http-max-body" not in text
 
 
-def test_sizes_are_shown_with_their_units(capsys: pytest.CaptureFixture[str]) -> None:
-    text = output_of(service_of("TornadoHTTPTask"), "--help-all", capsys)
+def test_sizes_are_shown_with_their_units() -> None:
+    text = output_of(service_of("TornadoHTTPTask"), "--help-all")
     assert "[default: 10MiB;" in " ".join(text.split())
 
 
 def test_flags_cannot_be_shortened() -> None:
     with pytest.raises(OptionError, match="Did you mean '--dryrun'"):
-        parse_options(service_of()._buildArgumentParser(), ["--dryru"])
+        parsed(service_of(), "--dryru")

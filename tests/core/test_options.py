@@ -14,7 +14,7 @@ from sparts.option_types import duration
 from sparts.options import Option, declared_options, option, parse_options, source_of
 from sparts.vservice import VService
 
-from tests.core.option_owners import made, parsed, service_of, task_of
+from tests.core.option_owners import made, parsed, parser_of, service_of, task_of
 from tests.processes import captured
 
 
@@ -104,7 +104,7 @@ def test_plain_parse_args_gives_typed_defaults() -> None:
     service = service_of(
         task_of(port=option(type=int, default="8000")), pause=option(type=duration, default="1m")
     )
-    ns = service._buildArgumentParser().parse_args(["--http-port", "9"])
+    ns = parser_of(service).parse_args(["--http-port", "9"])
     assert (ns.http_port, ns.pause) == (9, 60.0)
     assert str(source_of(ns, "http_port")) == "command line: --http-port"
     assert not source_of(ns, "pause").explicit
@@ -112,7 +112,7 @@ def test_plain_parse_args_gives_typed_defaults() -> None:
 
 def test_plain_parse_args_converts_a_default_once() -> None:
     service = service_of(word=option(type=lambda text: text + "!", default="a"))
-    assert service._buildArgumentParser().parse_args([]).word == "a!"
+    assert parser_of(service).parse_args([]).word == "a!"
     assert parsed(service).word == "a!"
 
 
@@ -145,7 +145,7 @@ def test_parser_without_exit_gives_our_error() -> None:
 
 
 def test_parser_still_requires_what_is_required() -> None:
-    parser = service_of(key=option(required=True))._buildArgumentParser()
+    parser = parser_of(service_of(key=option(required=True)))
     parse_options(parser, ["--key", "x"])
     with pytest.raises(SystemExit):
         parser.parse_args([])
@@ -171,7 +171,7 @@ PORT: dict[str, Any] = {"port": option(type=int)}
 )
 def test_flag_or_variable_that_is_taken_is_error(service: Any, problem: str) -> None:
     with pytest.raises(OptionError, match=problem):
-        service._buildArgumentParser()
+        service.from_args([])
 
 
 def test_alias_has_options_of_its_own() -> None:

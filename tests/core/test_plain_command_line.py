@@ -16,6 +16,8 @@ from sparts.options import Option, option
 from sparts.options.plain import read_plainly
 from sparts.vservice import VService
 
+from tests.core.option_owners import parser_of
+
 
 class Colour(Enum):
     """What ``--colour`` takes."""
@@ -58,7 +60,7 @@ def outcome(words: list[str], plainly: bool) -> Any:
         if plainly:
             found = Many.from_args(words).options
         else:
-            found = Many(options.parse_options(Many._buildArgumentParser(), words)).options
+            found = Many(options.parse_options(parser_of(Many), words)).options
     except UsageError as error:
         return str(error)
     except SystemExit as error:

@@ -211,9 +211,7 @@ class S(VService):
         sys.stdout.write("text")
         sys.stderr.write("text")
         self.shutdown()
-from sparts.options import parse_options
-ns = parse_options(S._buildArgumentParser())
-sys.exit(S.initFromOptions(ns))
+sys.exit(S.initFromOptions(S.from_args().options))
 """
 
 

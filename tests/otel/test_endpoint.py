@@ -9,7 +9,6 @@ import pytest
 from sparts.builtin.dryrun import dry_run
 from sparts.errors import OptionError
 from sparts.masking import masked
-from sparts.options import parse_options
 from sparts.otel.exporters import exporters
 from sparts.otel.reaching import signal_endpoint
 from sparts.testing.running import running, service_of
@@ -22,8 +21,7 @@ from tests.otel.test_metrics_and_logs import Idle, send
 def checked(endpoint: str) -> int:
     """Return the exit status of a dry run."""
     cls = service_of(Idle)
-    argv = ["--dryrun", "--otel-endpoint", endpoint]
-    return dry_run(cls, parse_options(cls._buildArgumentParser(), argv))
+    return dry_run(cls, cls.from_args(["--dryrun", "--otel-endpoint", endpoint]).options)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from sparts import calls
 from sparts.builtin.dryrun import dry_run
 from sparts.counters import CallbackCounter, counter, gauge, labelled, samples
 from sparts.errors import PluginError
-from sparts.options import parse_options
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT
@@ -167,8 +166,8 @@ def test_dry_run_checks_the_endpoint(
 ) -> None:
     endpoint = collector.endpoint if reachable else "http://127.0.0.1:1"
     cls = service_of(Idle)
-    ns = parse_options(cls._buildArgumentParser(), ["--dryrun", "--otel-endpoint", endpoint])
-    assert dry_run(cls, ns) == status
+    service = cls.from_args(["--dryrun", "--otel-endpoint", endpoint])
+    assert dry_run(cls, service.options) == status
     assert ("No collector answers at" in capsys.readouterr().out) is not reachable
 
 
@@ -180,7 +179,7 @@ def test_dry_run_sends_the_headers_of_telemetry(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
     cls = service_of(Idle)
     argv = ["--dryrun", "--otel-endpoint", collector.endpoint]
-    assert dry_run(cls, parse_options(cls._buildArgumentParser(), argv)) == status
+    assert dry_run(cls, cls.from_args(argv).options) == status
 
 
 class Odd(Counting):

@@ -230,7 +230,7 @@ def test_cycle_is_shown() -> None:
         resolve_all([A, x])
     text = str(caught.value)
     assert text.startswith("Tasks depend on each other: X -> Y -> X. Take one of them out: see X.D")
-    assert re.fullmatch(r".* X.DEPS \(\S+/test_taskset.py:\d+\), Y.DEPS \(\S+:\d+\)\.", text)
+    assert re.fullmatch(r".* X.DEPS \(\S+/test_references.py:\d+\), Y.DEPS \(\S+:\d+\)\.", text)
 
 
 def test_chain_of_a_thousand_dependencies_is_ordered() -> None:
@@ -243,7 +243,7 @@ def test_chain_of_a_thousand_dependencies_is_ordered() -> None:
 def test_two_classes_of_one_name_are_refused() -> None:
     other = type("A", (VTask,), {"__module__": "elsewhere"})
     with pytest.raises(
-        UsageError, match=r"Two tasks are named 'A': .*test_taskset\.A and elsewhere"
+        UsageError, match=r"Two tasks are named 'A': .*test_references\.A and elsewhere"
     ):
         resolve_all([A, other])
 
