@@ -20,11 +20,13 @@ from sparts.options import option
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.dbus import DBusServiceTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.file import DirectoryWatcherTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.poller import PollerTask
 from sparts.tasks.queue import PriorityQueueTask, QueueTask
+from sparts.tasks.thrift import ThriftServerTask
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -388,7 +390,10 @@ def test_name_that_differs_in_case_and_underscores(
     assert errors(derive(base, SPARTS_ALLOW_NAMES=(name,), **{name: value})) == []
 
 
-OLD = [(VService, "_createTasks"), (VTask, "_loptName"), (PeriodicTask, "_handle_try_later")]
+OLD = [
+    *((VService, "_createTasks"), (VTask, "_loptName"), (PeriodicTask, "_handle_try_later")),
+    *((ThriftServerTask, "_findProcessors"), (DBusServiceTask, "_makeBus")),
+]
 
 
 @pytest.mark.parametrize(("base", "name"), OLD)
@@ -398,6 +403,7 @@ def test_methods_that_sparts_07_called(base: Any, name: str) -> None:
 
     def run(self: Any) -> None:
         self._createTasks(), self._loptName(), self._handle_try_later()
+        self._findProcessors(), self._makeBus()
 
     (problem,) = errors(derive(base, name, own))
     assert f"Mine.{name}" in problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +37,8 @@ class ExecuteContext:
     Attributes:
         attempt: 1 at first, one more after each `TryLater`.
         item: what is worked on; None in a task without items. Contexts are ordered by it.
-        deferred: a Twisted deferred that gets the outcome, or None.
+        deferred: a deferred that gets the outcome, or None: it has ``called``, ``callback`` and
+            ``errback``.
         future: the future that gets the outcome, or None.
         variables: the context variables (`contextvars`) that ``execute`` is called with: those of
             who made this context; None, before the first attempt: it had none.
@@ -102,7 +102,7 @@ class ExecuteContext:
     def set_result(self, result: Any) -> None:
         """End the future and the deferred with a result, unless they have ended.
 
-        A deferred fires in the thread of Twisted's reactor, if one runs.
+        A deferred fires in the thread of its loop if one runs that knows deferreds, else in this.
 
         Raises:
             Exception: what the deferred's own callbacks let through.
@@ -214,18 +214,19 @@ class Timer:
         return self._context.elapsed
 
 
+def call_for_deferred(function: Callable[[], object]) -> None:
+    """Call what fires a deferred; a plugin replaces this by a call in the thread of its loop."""
+    function()
+
+
 def _fire(deferred: Any, method: str, outcome: Any) -> None:
-    """Call a deferred, unless it was called, in the thread of Twisted's reactor if one runs."""
+    """Call a deferred, unless it was called."""
 
     def fire() -> None:
         if not getattr(deferred, "called", False):
             getattr(deferred, method)(outcome)
 
-    reactor = sys.modules.get("twisted.internet.reactor")
-    if reactor is not None and reactor.running:
-        reactor.callFromThread(fire)
-    else:
-        fire()
+    call_for_deferred(fire)
 
 
 def _valid(seconds: float) -> float:

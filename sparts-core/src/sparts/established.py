@@ -58,6 +58,8 @@ class Registry(list[type[Any]]):
 class _Established:
     """What services and tasks have in common."""
 
+    _GONE: ClassVar[Mapping[str, str]] = {"_loptName": "Give `option` a name."}
+    """Methods that sparts 0.7 called, each with what to write in its place."""
     _parts: ClassVar[Mapping[str, str]]
     """What is shown of a part, and needs no name in the class: its names, by the part."""
 
@@ -134,6 +136,11 @@ if TYPE_CHECKING:
 class EstablishedService(_Established):
     """The part of `sparts.vservice.VService` that keeps names of sparts 0.7."""
 
+    _GONE: ClassVar[Mapping[str, str]] = {
+        "_createTasks": "Override `initService`.",
+        "_startTasks": "Override `start` of a task.",
+        "_handleShutdownSignals": "Override `shutdown`.",
+    }
     _parts: ClassVar[Mapping[str, str]] = {
         "_instance.health": "status status_details ready readiness healthy liveness ended error "
         "restarting failing_checks check_results wait_ready wait_stopping",
@@ -308,6 +315,7 @@ class EstablishedService(_Established):
 class EstablishedTask(_Established):
     """The part of `sparts.vtask.VTask` that keeps names of sparts 0.7."""
 
+    _GONE: ClassVar[Mapping[str, str]] = {"_optName": "Set OPT_PREFIX."}
     _parts: ClassVar[Mapping[str, str]] = {"_supervisor": "failed n_failures n_restarts"}
 
     if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from sparts.tasks.schedules import Cron, Every, Schedule
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from datetime import timedelta
 
 __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
@@ -41,6 +42,7 @@ class PeriodicTask(EventTask):
     `TryLater` the next attempt is the next run of the schedule.
     """
 
+    _GONE: ClassVar[Mapping[str, str]] = {"_handle_try_later": "Catch TryLater in `execute`."}
     CALL_KIND: ClassVar[str] = "periodic"
     INTERVAL: float | str | timedelta | None = None
     """Time between two runs: seconds, a string such as ``"5m"``, or a timedelta; 0: no pause."""

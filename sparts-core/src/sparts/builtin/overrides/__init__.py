@@ -31,17 +31,6 @@ if TYPE_CHECKING:
 # Each start asks this module: what only a doubtful attribute needs is imported for that one.
 PRIVATE = ("_runloop", "_addArguments", "_makeQueue", "_makeProcessor", "_makeArgumentParser")
 """Methods that are there to be overridden although their names begin with an underscore."""
-GONE = {  # methods of sparts 0.7: where they were, and what to write instead
-    "_createTasks": ("sparts.vservice", "Override `initService`."),
-    "_startTasks": ("sparts.vservice", "Override `start` of a task."),
-    "_handleShutdownSignals": ("sparts.vservice", "Override `shutdown`."),
-    "_loptName": ("sparts.", "Give `option` a name."),
-    "_optName": ("sparts.vtask", "Set OPT_PREFIX."),
-    "_handle_try_later": ("sparts.tasks.periodic", "Catch TryLater in `execute`."),
-    "_makeBus": ("sparts.tasks.dbus", "Set USE_SYSTEM_BUS, or give the bus's address."),
-    "_findProcessors": ("sparts.tasks.thrift", "Set MODULE."),
-    "_checkTaskModule": ("sparts.tasks.thrift", "Set MODULE."),
-}
 _NO_TYPE = tuple("[{0123456789")
 _METHODS = (FunctionType, staticmethod, classmethod)
 _FORM = 0x04 | 0x20 | 0x80 | 0x100 | 0x200  # flags of code: *args, generator, coroutine
@@ -203,8 +192,7 @@ def _check_name(
     """Return what is wrong with a name that no base has, and whether that is an error."""
     from sparts.builtin.overrides import spelling
 
-    where, advice = GONE.get(name, ("-", ""))
-    if any(base.__module__.startswith(where) for base in bases):
+    if (advice := _gone(name, bases)) is not None:
         return spelling.gone(cls, name, advice), True
     others = _pairs(base for task in tasks for base in task.__mro__)
     return spelling.check(cls, owner, name, value, _pairs(bases), others)
@@ -251,7 +239,9 @@ def _has_form(name: str, mine: Any, base: Any) -> bool:
 def _is_doubtful(name: str, value: Any, bases: Sequence[type]) -> bool:
     """Return whether a name that no base has may be meant for one of theirs."""
     folded = name.replace("_", "").lower()
-    if name.isupper() or name in GONE or any(folded in _folded_of(base) for base in bases):
+    if name.isupper() or any(folded in _folded_of(base) for base in bases):
+        return True
+    if _gone(name, bases) is not None:
         return True
     head, tail, size = folded[:3], folded[-3:], len(folded)
     return isinstance(value, FunctionType) and any(
@@ -259,6 +249,11 @@ def _is_doubtful(name: str, value: Any, bases: Sequence[type]) -> bool:
         for base in bases
         for each in _folded_of(base)
     )
+
+
+def _gone(name: str, bases: Iterable[Any]) -> str | None:
+    """Return what to write in place of a method that sparts 0.7 called; None: it is no such."""
+    return next((base._GONE[name] for base in bases if name in vars(base).get("_GONE", ())), None)
 
 
 def _pairs(bases: Iterable[type]) -> list[tuple[type, str]]:

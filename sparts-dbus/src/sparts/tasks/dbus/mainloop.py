@@ -10,7 +10,7 @@ from sparts.tasks.asyncio import AsyncioLoopTask
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from concurrent.futures import Future
 
     from sparts.vtask import TaskReference
@@ -43,6 +43,9 @@ class DBusMainLoopTask(AsyncioLoopTask):
 class DBusTask(LoopBoundTask):
     """A task that lives on the loop of D-Bus: override `start_in_loop` and `stop_in_loop`."""
 
+    _GONE: ClassVar[Mapping[str, str]] = {
+        "_makeBus": "Set USE_SYSTEM_BUS, or give the bus's address."
+    }
     LOOP: ClassVar[TaskReference] = DBusMainLoopTask
 
     @overload

@@ -35,6 +35,7 @@ class ThriftHandlerTask(VTask):
     the IDL says, in its order. `sparts.thrift.calls.caller` returns who asks.
     """
 
+    _GONE: ClassVar[Mapping[str, str]] = {"_checkTaskModule": "Set MODULE."}
     LOOPLESS: ClassVar[bool] = True
     MODULE: ClassVar[Any] = None
     """The service: the module that Apache's compiler made of it, or what thriftpy2 loaded."""

@@ -17,7 +17,7 @@ from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class ThriftServerTask(VTask):
@@ -26,6 +26,10 @@ class ThriftServerTask(VTask):
     It starts after all handlers of the service and stops before them.
     """
 
+    _GONE: ClassVar[Mapping[str, str]] = {
+        "_checkTaskModule": "Set MODULE.",
+        "_findProcessors": "Set MODULE.",
+    }
     MODULE: ClassVar[Any] = None
     """The thrift service that it serves; None: that of the service's only handler."""
     MULTIPLEX: ClassVar[bool] = False

@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from sparts import context
 from sparts.errors import LoopStoppedError, StartError
 from zope.interface import classImplements
 
@@ -175,6 +176,18 @@ reactor: Any = GlobalReactor()
 
 if _NAME not in sys.modules:
     installReactor(reactor)
+
+
+def _call_in_reactor(function: Callable[[], object]) -> None:
+    """Call a function in the reactor's thread, or in this one if no reactor runs."""
+    running: Any = sys.modules[_NAME]
+    if running.running:
+        running.callFromThread(function)
+    else:
+        function()
+
+
+context.call_for_deferred = _call_in_reactor
 
 
 def check_installed() -> None:
