@@ -18,7 +18,7 @@ To refuse, raise `CallRefusedError` before ``proceed()``. Each transport has its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import Context, copy_context
 from enum import StrEnum
 from math import inf
@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from sparts.errors import SpartsError, check_wrapper, code_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator, Iterable, Sequence
     from concurrent.futures import Future
 
     from sparts.context import ExecuteContext

@@ -5,7 +5,7 @@ the tasks of a service as its code sees them.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from sparts import entry_points
@@ -13,8 +13,6 @@ from sparts.errors import DependencyCycleError, TaskLoadError, UsageError, descr
 from sparts.established import Registry, TaskReference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sparts.protocols import Task
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar
 
 from sparts.counters import CallbackCounter, Metric, counters_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 K = TypeVar("K")
 V = TypeVar("V")

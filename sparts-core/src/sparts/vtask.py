@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts import references
 from sparts.base_work import keep_base_work, must_override
+from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater, check_wrapper, format_thread
 from sparts.established import EstablishedTask, TaskReference
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sparts.calls import Wrapper
-    from sparts.context import ExecuteContext
     from sparts.vservice import VService
 
 __all__ = [
@@ -34,15 +34,6 @@ __all__ = [
 
 REGISTERED = references.registered
 """The tasks of every service of this process; `VTask.register` adds to them."""
-
-
-def __getattr__(name: str) -> Any:
-    """Import what only some tasks need when it is first asked for."""
-    if name != "ExecuteContext":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sparts.context import ExecuteContext
-
-    return ExecuteContext
 
 
 class VTask(EstablishedTask):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -21,8 +21,6 @@ from sparts.errors import PluginError, UsageError, code_flags, describe
 from sparts.records import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     Function = Callable[..., Any]
 
 

@@ -147,14 +147,6 @@ def prefix_of(owner: type) -> str:
     return owner.__name__ if named or prefix is None else str(prefix)
 
 
-def checked_prefix(owner: type) -> str:
-    """Return `prefix_of` a class; `OptionError` if no flag can begin with it."""
-    prefix = prefix_of(owner)
-    if prefix and not prefix.replace("-", "_").replace("_", "a").isalnum():
-        raise OptionError(f"{_named(owner, 'OPT_PREFIX')} is {prefix!r}. {_PREFIX}")
-    return prefix
-
-
 def dest_of(owner: type, name: str) -> str:
     """Return what the option of a class with this name is called in the namespace."""
     return _joined(prefix_of(owner), name)
@@ -181,15 +173,15 @@ def _named(owner: type, attribute: str) -> str:
 class Binding:
     """One option of one class (``owner``: a task's, or the service's) in one service."""
 
-    def __init__(
-        self, option: Declaration, owner: type, service: type, prefix: str, variables: str
-    ) -> None:
+    def __init__(self, option: Declaration, owner: type, service: type) -> None:
         self.option = option
         self.owner = owner
-        self.prefix = prefix
-        self.flag: str = option.flag(prefix)
-        self.dest: str = option.dest(prefix)
-        self.env: str = variables + _variable(self.dest)
+        self.prefix: str = prefix_of(owner)
+        if self.prefix and not self.prefix.replace("-", "_").replace("_", "a").isalnum():
+            raise OptionError(f"{_named(owner, 'OPT_PREFIX')} is {self.prefix!r}. {_PREFIX}")
+        self.flag: str = option.flag(self.prefix)
+        self.dest: str = option.dest(self.prefix)
+        self.env: str = env_prefix(service) + _variable(self.dest)
         action, nargs = option.action, option.nargs
         self.switch: bool = action in ("store_true", "store_false") or (
             option.type is bool and action is None and nargs is None

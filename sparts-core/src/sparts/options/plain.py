@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sparts.option_types import Expected
-from sparts.options.binding import MISSING, Binding, Declaration, State, checked_prefix, env_prefix
+from sparts.options.binding import MISSING, Binding, Declaration, State
 
 HELP_ALL = "--help-all"
 _ACTIONS = (None, "store", "append", "extend", "count")
@@ -39,10 +39,7 @@ def bound_options(owner: type, service: type) -> list[Binding]:
     Raises:
         OptionError: a declaration is wrong.
     """
-    if not (declared := declared_options(owner)):
-        return []
-    prefix, variables = checked_prefix(owner), env_prefix(service)
-    return [Binding(each, owner, service, prefix, variables) for each in declared]
+    return [Binding(declared, owner, service) for declared in declared_options(owner)]
 
 
 def read_plainly(service: type, owners: Iterable[type], words: Sequence[str]) -> State | None:

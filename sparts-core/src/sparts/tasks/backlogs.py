@@ -194,9 +194,7 @@ class StandardBacklog(MemoryBacklog):
         for method in ("put", "put_nowait", "get", "get_nowait", "join", "task_done"):
             setattr(queue, method, getattr(self, method))
 
-    def add(
-        self, context: ExecuteContext, block: bool = True, timeout: float | None = None
-    ) -> Future[Any] | None:
+    def add(self, context: ExecuteContext, block: bool = True, timeout: float | None = None) -> Any:
         """Add an item; cancel the future of one that the queue discards."""
         future = super().add(context, block, timeout)
         if context in self._discarded:

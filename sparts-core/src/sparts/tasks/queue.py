@@ -18,7 +18,7 @@ from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.item_work import ItemWork, at_least
 from sparts.tasks.mapping import ProgressBar, ordered_results
-from sparts.tasks.memory_backlog import MemoryBacklog
+from sparts.tasks.memory_backlog import ArrivalBacklog, MemoryBacklog
 from sparts.tasks.submission import Submission
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class QueueTask(ItemWork[Item, Result]):
     """How many items may wait; putting in another then waits for room. 0: any number."""
     DRAIN: bool = True
     """Whether the items that wait at a stop are processed, as far as there is time for it."""
-    backlog_class: ClassVar[type[MemoryBacklog]] = MemoryBacklog
+    backlog_class: ClassVar[type[MemoryBacklog]] = ArrivalBacklog
     """The kind of backlog in memory."""
 
     workers: Any = option(
