@@ -322,12 +322,12 @@ def test_copies_stopped_with_their_parent_live_on(tmp_path: Path) -> None:
                 while not self.stop_event.wait(0.2):
                     os.write(1, b"tick\\n")
         """
-    argv = ("--processes", "1", "--processes-watchdog", "1s")
+    argv = ("--processes", "1", "--processes-watchdog", "3s")  # a busy machine may take one
     with Copies(tmp_path, body, *argv) as service:
         pids = [service.pid, service.ready_pid(1)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(1.6)  # more than it may be silent
+        time.sleep(4.5)  # more than it may be silent
         ticks = service.output.count("tick")
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
