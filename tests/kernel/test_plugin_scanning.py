@@ -256,3 +256,15 @@ def test_doctor_names_leftovers(leftovers: list[Path]) -> None:
     told = [finding for finding in doctor.examine() if "leftover" in finding.text]
     assert [finding.text.split(" is the")[0] for finding in told] == list(map(str, leftovers))
     assert not any(finding.wrong for finding in told)
+
+
+def test_standard_library_is_not_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looked: list[str] = []
+
+    def listdir(path: str) -> list[str]:
+        looked.append(path)
+        return []
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert list(scan([os.path.dirname(os.__file__), str(tmp_path)], ["sparts.tasks"])) == []
+    assert looked == [str(tmp_path)]
