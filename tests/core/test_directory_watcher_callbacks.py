@@ -63,6 +63,14 @@ def test_move_that_was_not_taken_is_reported_again(watched: Path, error: Any) ->
 
 
 @ERRORS
+def test_half_of_a_move_is_taken_once(watched: Path, error: Any) -> None:
+    put(watched / "old", "1")
+    with watching(watched, "inotify", **failing("onFileCreated", error)) as task:
+        (watched / "old").rename(watched / "new")
+        task.sees(("deleted", "old"), ("failed",), ("failed",), ("created", "new"))
+
+
+@ERRORS
 def test_folder_that_was_not_taken_is_reported_again(watched: Path, way: str, error: Any) -> None:
     with watching(watched, way, **failing("onDirectoryDeleted", error)) as task:
         watched.rmdir()
@@ -74,9 +82,10 @@ def test_folder_that_was_not_taken_is_reported_again(watched: Path, way: str, er
         task.sees(("created", "a"))
 
 
+@pytest.mark.parametrize("error", [ValueError, GeneratorExit])
 @pytest.mark.parametrize("settings", [{}, {"RESTART": AT_ONCE}, {"ON_ERROR": "log"}])
 def test_one_refused_file_delays_no_other(
-    watched: Path, way: str, settings: dict[str, Any]
+    watched: Path, way: str, settings: dict[str, Any], error: type[BaseException]
 ) -> None:
     ready: list[bool] = []
 
@@ -85,7 +94,7 @@ def test_one_refused_file_delays_no_other(
 
         def onFileCreated(self, name: str, stat: os.stat_result) -> None:  # noqa: N802
             if name == "a" and not ready:
-                raise ValueError("not now") if settings else TryLater(after=0.01)
+                raise error() if settings else TryLater(after=0.01)
             super().onFileCreated(name, stat)
 
     with watching(watched, way, Choosy, **settings) as task:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -131,6 +133,61 @@ def test_future_belongs_to_a_later_run(gated: type[Gated]) -> None:
         task.gate.put("two")
         assert second.result(WAIT) == third.result(WAIT) == "two"
         assert not task.has_pending()
+
+
+class Odd(BaseException):
+    """What is no `Exception`, raised in a callback."""
+
+
+def raise_odd(future: object) -> None:
+    raise Odd
+
+
+@pytest.mark.parametrize("outcome", ["one", ValueError("broken")], ids=["result", "error"])
+@of_gated
+def test_raising_callback_of_future_is_logged(
+    gated: type[Gated], outcome: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running_task(variant(gated, ON_ERROR="log")) as task:
+        task.trigger()
+        task.begun()
+        futures = [task.execute_async() for _ in range(3)]
+        for future in futures:
+            future.add_done_callback(raise_odd)
+        task.gate.put(None)
+        task.run_once(outcome)
+        ended = [future.exception(WAIT) or future.result() for future in futures]
+        assert ended == [outcome] * 3
+        later = task.execute_async()
+        task.run_once("later")
+        assert later.result(WAIT) == "later"
+    assert "T failed: Odd" not in caplog.text
+    assert "Odd" in caplog.text
+
+
+@of_gated
+def test_raising_callback_of_cancelled_run_is_logged(gated: type[Gated]) -> None:
+    with running_task(gated) as task:
+        task.trigger()
+        task.begun()
+        futures = [task.execute_async() for _ in range(3)]
+        for future in futures:
+            future.add_done_callback(raise_odd)
+        task.end_schedule()
+        task.gate.put(None)
+        assert all_cancelled(*futures)
+
+
+@of_gated
+def test_stop_iteration_reaches_a_coroutine_that_waits(gated: type[Gated]) -> None:
+    async def wait_for(future: Future[Any]) -> None:
+        await asyncio.wait_for(asyncio.wrap_future(future), WAIT)
+
+    with running_task(variant(gated, ON_ERROR="log")) as task:
+        future = task.execute_async()
+        task.run_once(StopIteration("at its end"))
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            asyncio.run(wait_for(future))
 
 
 @of_gated

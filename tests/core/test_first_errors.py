@@ -115,6 +115,9 @@ def test_plain_execute_that_returns_a_coroutine(base: Any) -> None:
 
 
 def test_try_later_takes_no_number_as_message() -> None:
+    for wrong in ("5s", float("nan"), [5]):
+        with pytest.raises(TypeError, match=r"TryLater\(after=.*\): give a number of seconds"):
+            TryLater("busy", after=wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"TryLater\(5\): give seconds as after=5"):
         TryLater(5)  # type: ignore[arg-type]
     assert TryLater("busy", after=5).after == 5

@@ -221,6 +221,24 @@ def test_all_waiters_get_the_outcome() -> None:
             assert (future.exception(SOON) or future.result(SOON)) is outcome
 
 
+class Odd(BaseException):
+    """What is no `Exception`, raised in a callback."""
+
+
+@pytest.mark.parametrize("outcome", ["done", ValueError("broken")], ids=["result", "error"])
+def test_raising_callback_leaves_other_waiters_their_outcome(outcome: Any) -> None:
+    def fail(_: object) -> None:
+        raise Odd
+
+    with running_busy(Unique) as task:
+        futures: list[Future[str]] = [Future() for _ in range(3)]
+        for future in futures:
+            future.add_done_callback(fail)
+            task.queue.put(ExecuteContext(item="x", future=future))
+        task.let(None, outcome)
+        assert [future.exception(SOON) or future.result() for future in futures] == [outcome] * 3
+
+
 def test_equal_item_needs_no_room() -> None:
     with running_busy(variant(Unique, MAX_ITEMS=1)) as task:
         task.queue.put("item")

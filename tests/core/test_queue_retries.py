@@ -194,3 +194,34 @@ def test_crash_loop_hands_over_poison(gated: Any) -> None:
             task.gate.put(ValueError("broken"))
     assert task.dropped == ["poison"]
     assert task.n_dropped() == 1
+
+
+@pytest.mark.parametrize("broken", [None, "soon", ValueError("no time")], ids=str)
+@of_gated
+def test_broken_retry_after_counts_as_failed_attempt(gated: Any, broken: Any) -> None:
+    def retry_after(self: object, context: ExecuteContext) -> Any:
+        if isinstance(broken, Exception):
+            raise broken
+        return broken
+
+    with running_task(variant(gated, retry_after=retry_after)) as task:
+        future = task.submit("item")
+        task.works_on("item", TryLater())
+        assert isinstance(future.exception(SOON), type(broken) | TypeError | ValueError)
+        assert task.n_dead_letters() == 1
+        after = task.submit("after")
+        task.works_on("after")
+        after.result(SOON)
+
+
+def test_broken_retry_after_keeps_the_dead_letter() -> None:
+    def retry_after(self: object, context: ExecuteContext) -> float:
+        raise RuntimeError("no time")
+
+    kind = variant(Gated, retry_after=retry_after, RESTART="on-failure")
+    with running_task(kind) as task:
+        task.queue.put("item")
+        task.works_on("item", ValueError("broken"))
+        task.queue.put("after")
+        task.works_on("after")
+        assert [item for item, _ in task.dead] == ["item"]

@@ -235,6 +235,19 @@ def test_coroutine_awaits_a_process(task: SelectTask) -> None:
     assert asyncio.run(main()).stdout == "hello\n"
 
 
+def test_raising_callback_of_future_is_logged(task: SelectTask) -> None:
+    class Odd(BaseException):
+        pass
+
+    def fail(_: object) -> None:
+        raise Odd
+
+    future = task.popen_communicate(["cat"], stdin=subprocess.PIPE)
+    future.add_done_callback(fail)
+    assert future.result(SOON).returncode == 0
+    assert task.popen_communicate(["echo", "after"]).result(SOON).stdout == "after\n"
+
+
 def test_cancelling_the_future_ends_the_process(task: SelectTask) -> None:
     future = task.popen_communicate(["sleep", "1000"])
     [pid] = [child.popen.pid for child in task._children]

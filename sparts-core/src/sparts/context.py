@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.errors import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
     from typing import Protocol
 
@@ -187,9 +187,9 @@ class ExecuteContext:
         return (monotonic() if self._ended is None else self._ended) - self._began
 
     @property
-    def timer(self) -> Timer:
-        """The stopwatch of the present attempt."""
-        return Timer(self)
+    def timer(self) -> ExecuteContext:
+        """The stopwatch of the present attempt (`start`, `stop`, `elapsed`): the context itself."""
+        return self
 
     def __lt__(self, other: ExecuteContext) -> bool:
         """Order by item."""
@@ -198,20 +198,6 @@ class ExecuteContext:
     def __repr__(self) -> str:
         """Show the item and the attempt."""
         return f"<{type(self).__name__} of {self.item!r}, attempt {self.attempt}>"
-
-
-class Timer:
-    """The stopwatch of a context: `start`, `stop` and `elapsed` are those of its attempt."""
-
-    def __init__(self, context: ExecuteContext) -> None:
-        self.start: Callable[..., None] = context.begin
-        self.stop: Callable[[], float] = context.stop
-        self._context = context
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds; see `ExecuteContext.elapsed`."""
-        return self._context.elapsed
 
 
 def call_for_deferred(function: Callable[[], object]) -> None:

@@ -201,6 +201,9 @@ class TryLater(Exception):  # noqa: N818 - the established name
     def __init__(self, message: str | None = None, after: float | None = None) -> None:
         if isinstance(message, int | float):
             raise TypeError(f"TryLater({message}): give seconds as after={message}.")
+        seconds: Any = 0.0 if after is None else after
+        if not isinstance(seconds, int | float) or seconds != seconds:
+            raise TypeError(f"TryLater(after={after!r}): give a number of seconds.")
         super().__init__(message or "")
         self.message = message
         self.after = after
@@ -305,15 +308,9 @@ def format_coroutines(loop: asyncio.AbstractEventLoop) -> str:
     """Return where each asyncio task of a loop waits; from any thread."""
     import asyncio
 
-    for _ in range(10):  # the set of tasks may change while it is copied
-        try:
-            tasks = asyncio.all_tasks(loop)
-            break
-        except RuntimeError:
-            continue
-    else:
-        return ""
-    return "".join(map(format_coroutine, tasks))
+    with suppress(RuntimeError):  # the set of tasks changed again and again while it was copied
+        return "".join(map(format_coroutine, asyncio.all_tasks(loop)))
+    return ""
 
 
 def format_coroutine(task: asyncio.Task[Any]) -> str:

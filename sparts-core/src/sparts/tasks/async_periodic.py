@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
 from sparts.clock import CallingCondition, timeout_of
 from sparts.tasks.asyncio import AsyncioTask
-from sparts.tasks.forms import fitting
+from sparts.tasks.forms import fitting, told
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 from sparts.tasks.runs import Runs
 
@@ -72,8 +73,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
                 raise
             self._failed(run, error)
         else:
-            for future in run.futures:
-                future.set_result(result)
+            self._runs.settle(run.futures, "set_result", result)
 
     async def stop_in_loop(self) -> None:
         """Wait for the run that is under way, and cancel it if there is no more time for it."""
@@ -84,7 +84,7 @@ class _AsyncRuns(Runs):
     """Runs that coroutines take, in the loop that their task lives on."""
 
     def __init__(self, task: AsyncPeriodicTask) -> None:
-        super().__init__(task.name, task.stop_event)
+        super().__init__(task.name, task.stop_event, partial(told, task))
         self.wakeup = CallingCondition(lambda: task.loop_task.post_if_open(self._wake))
         self._waiting: set[asyncio.Event] = set()  # one for each worker
 

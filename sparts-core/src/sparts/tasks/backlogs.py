@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -80,14 +81,17 @@ class _Joint(ExecuteContext):
 
     def set_result(self, result: Any) -> None:
         """Hand the result to all who wait."""
-        for waiter in self.waiters:
-            waiter.set_result(result)
+        self._end("set_result", result)
 
     def set_exception(self, error: BaseException) -> bool:
         """Hand the exception to all who wait; False if nobody does."""
-        for waiter in self.waiters:
-            waiter.set_exception(error)
+        self._end("set_exception", error)
         return self.awaited
+
+    def _end(self, method: str, outcome: Any) -> None:
+        with ExitStack() as each:  # of those who wait, whatever the callbacks of others raise
+            for waiter in reversed(self.waiters):
+                each.callback(getattr(waiter, method), outcome)
 
 
 class _SharedSubmission(Submission[Any]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, describe, refuse_coroutine
-from sparts.tasks.forms import fitting
+from sparts.tasks.forms import fitting, told
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -57,7 +58,7 @@ class EventTask(VTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)
-        self._runs = Runs(self.name, self._supervisor.stop_event)
+        self._runs = Runs(self.name, self._supervisor.stop_event, partial(told, self))
 
     # -- to override -------------------------------------------------------------------------------
 
@@ -139,13 +140,11 @@ class EventTask(VTask):
             except BaseException as error:
                 self._failed(run, error)
             else:
-                for future in run.futures:
-                    future.set_result(result)
+                runs.settle(run.futures, "set_result", result)
 
     def _failed(self, run: Run, error: BaseException) -> None:
         """End the futures of a run, and raise its error if that must leave the worker."""
-        for future in run.futures:
-            future.set_exception(error)
+        self._runs.settle(run.futures, "set_exception", error)
         awaited = bool(run.futures) and not isinstance(error, Exception)
         refused = isinstance(error, CallRefusedError)  # by a plugin: no fault of the worker
         if isinstance(error, FATAL) or not (awaited or refused or self.ON_ERROR == "log"):

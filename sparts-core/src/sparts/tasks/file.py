@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
-from sparts.errors import OptionError, call_plain
+from sparts.errors import FATAL, OptionError, call_plain
 from sparts.options import Option, flag_of, option
 from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
@@ -79,7 +79,7 @@ class DirectoryWatcherTask(PollerTask):
         self._watcher: Watcher | None = None
         self._polls = False
         self._states = FileStates(lambda path: self.stat(path), self.logger)
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         base, cls = DirectoryWatcherTask, type(self)
         self._always_reads = (
             cls.fetch is not base.fetch
@@ -309,7 +309,9 @@ class DirectoryWatcherTask(PollerTask):
             self._follow(name)
         old, new = self._known.get(event.old), self._stat(event.new)
         known = event.new in self._known
-        if known or old is None or new is None or not same_inode(old, new):
+        # Two changes then, of which each may be taken or not.
+        plain = getattr(self.onFileMoved, "__func__", None) is DirectoryWatcherTask.onFileMoved
+        if plain or known or old is None or new is None or not same_inode(old, new):
             self._look_at({event.old: True, event.new: False})
         elif self._call(self.onFileMoved, event.old, event.new, old, new):
             del self._known[event.old]
@@ -319,9 +321,9 @@ class DirectoryWatcherTask(PollerTask):
         """Call back; return whether the change was taken, and need not be reported again."""
         try:
             call_plain(callback, *args)
-        except MemoryError:
+        except FATAL:
             raise
-        except Exception as error:  # raised again when the other changes have been reported
+        except BaseException as error:  # raised again when the other changes have been reported
             if self._error is None or isinstance(self._error, TryLater):
                 self._error = error
             return False

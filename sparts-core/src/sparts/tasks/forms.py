@@ -1,8 +1,10 @@
-"""The forms of methods that a task calls: what does not look at an argument may leave it out."""
+"""How a task calls methods: in which form, and without being ended by what they raise."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from sparts.errors import FATAL, call_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,3 +26,22 @@ def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:
         return method
     taken = max(0, code.co_argcount - 1)
     return lambda *arguments: method(*arguments[:taken])
+
+
+def told(task: Any, method: Callable[..., Any], *args: Any) -> None:
+    """Call a method of a task, or of somebody who waits for it, whose failure is only logged.
+
+    What always ends the service (`sparts.errors.FATAL`) does so, but is not raised either.
+    """
+    try:
+        call_plain(method, *args)
+    except BaseException as error:  # the rest of an item's or a run's end comes all the same
+        name = getattr(method, "__name__", "a callback")
+        log_failure(task, error, "%s of %s failed", name, task.name)
+
+
+def log_failure(task: Any, error: BaseException, text: str, *args: object) -> None:
+    """Log an error of what a task has called, and end the service if such an error always does."""
+    if isinstance(error, FATAL):
+        task._supervisor.end_service(error)
+    task.logger.error(text, *args, exc_info=error)

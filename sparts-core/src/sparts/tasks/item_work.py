@@ -15,7 +15,7 @@ from sparts.generic import Generic, Item, Result
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.shown import renamed
-from sparts.tasks.forms import fitting
+from sparts.tasks.forms import fitting, log_failure, told
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -101,7 +101,11 @@ class ItemWork(VTask, Generic[Item, Result]):
         """
 
     def retry_after(self, context: ExecuteContext) -> float:
-        """Return the seconds until the next attempt when `TryLater` does not say; in a worker."""
+        """Return the seconds until the next attempt when `TryLater` does not say; in a worker.
+
+        The default is ``RETRY_AFTER``, doubled for each further attempt, up to ``RETRY_MAX_WAIT``.
+        An exception counts as one of `execute`.
+        """
         first, longest = self.RETRY_AFTER, self.RETRY_MAX_WAIT
         return retry_delay(context.attempt - 1, first, longest, self.RETRY_JITTER)
 
@@ -168,11 +172,12 @@ class ItemWork(VTask, Generic[Item, Result]):
             took(context.stop() * 1000)
             completed()
             if ended is not None:
-                self._told(ended, context)
+                told(self, ended, context)
             try:
                 done(context, result)
             except BaseException as error:
-                self._undelivered(context, error)
+                item = text_of(context.item, repr)
+                log_failure(self, error, "The outcome of %.200s could not be delivered", item)
 
         return finish
 
@@ -181,29 +186,17 @@ class ItemWork(VTask, Generic[Item, Result]):
         method = getattr(self, name)
         return None if getattr(method, "__func__", None) is getattr(ItemWork, name) else method
 
-    def _told(self, method: Callable[..., Any], *args: Any) -> None:
-        try:
-            call_plain(method, *args)
-        except FATAL as error:  # the rest of an item's end comes all the same
-            self._supervisor.end_service(error)
-        except BaseException:
-            name = getattr(method, "__name__", "a callback")
-            self.logger.exception("%s of %s failed", name, self.name)
-
-    def _undelivered(self, context: ExecuteContext, error: BaseException) -> None:
-        if isinstance(error, FATAL):
-            self._supervisor.end_service(error)
-        item = text_of(context.item, repr)
-        self.logger.error("The outcome of %.200s could not be delivered", item, exc_info=error)
-
     def _failed(self, context: ExecuteContext, error: BaseException) -> BaseException | None:
         """Deal with what left execute; raise it if the worker must end, return it if later."""
         self.execute_duration_ms.add(context.stop() * 1000)
         if isinstance(error, TryLater):
             self.n_trylater.increment()
-            if not self._try_again(context, error.after):
-                self._lose(context, error)
-            return None
+            try:
+                if not self._try_again(context, error.after):
+                    self._lose(context, error)
+                return None
+            except BaseException as broken:  # of `retry_after`, or of a backlog
+                error = broken
         self.n_unhandled.increment()
         fatal = isinstance(error, FATAL)
         refused = isinstance(error, CallRefusedError)  # by a plugin: no fault of the worker
@@ -215,8 +208,12 @@ class ItemWork(VTask, Generic[Item, Result]):
             if fatal:
                 raise error
             return error  # the stop goes on; what is left comes first
-        if self._supervisor.policy.mode == "never" or not self._try_again(context, None):
-            self._lose(context, error)
+        again = False
+        try:
+            again = self._supervisor.policy.mode != "never" and self._try_again(context, None)
+        finally:
+            if not again:
+                self._lose(context, error)
         raise error
 
     def _try_again(self, context: ExecuteContext, after: float | None) -> bool:
@@ -224,14 +221,14 @@ class ItemWork(VTask, Generic[Item, Result]):
         limit: int | None = self.max_attempts
         if limit is not None and context.attempt >= limit:
             return False
-        seconds = self.retry_after(context) if after is None else after
+        seconds = float(self.retry_after(context) if after is None else after)
         self.logger.debug(
             "Attempt %d at %.200s failed; again in %g s",
             context.attempt, text_of(context.item, repr), seconds,
         )  # fmt: skip
         context.attempt += 1
-        self._told(self.work_retry, context)
-        self._told(self.work_done, context)
+        told(self, self.work_retry, context)
+        told(self, self.work_done, context)
         self.queue.put_back(context, seconds)
         return True
 
@@ -244,11 +241,8 @@ class ItemWork(VTask, Generic[Item, Result]):
             text_of(context.item, repr), context.attempt, describe(error),
             exc_info=None if asked else error,
         )  # fmt: skip
-        self._told(self.queue.bury, context, error)
-        self._told(self.on_dead_letter, context, error)
-        self._told(self.work_fail, context, error)
-        self._told(self.work_done, context)
-        try:
-            self.queue.done(context, error=error)
-        except BaseException as undelivered:
-            self._undelivered(context, undelivered)
+        told(self, self.queue.bury, context, error)
+        told(self, self.on_dead_letter, context, error)
+        told(self, self.work_fail, context, error)
+        told(self, self.work_done, context)
+        told(self, self.queue.done, context, None, error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sparts.errors import LoopStoppedError
 from sparts.tasks.children import Child, ChildLoop, check_input, result_of
+from sparts.tasks.forms import told
 from sparts.tasks.outputs import Decoded, Raw, TextMode
 from sparts.tasks.submission import Submission
 
@@ -140,9 +141,11 @@ def communicate(
         try:
             outputs = [None if stream is None else mode.decode(b"".join(pieces))
                        for stream, pieces in streams]  # fmt: skip
-            future.set_result(result_of(popen.args, returncode, *outputs))
+            result = result_of(popen.args, returncode, *outputs)
         except Exception as error:
-            future.set_exception(error)
+            told(task, future.set_exception, error)
+        else:
+            told(task, future.set_result, result)
 
     child = _AdoptedChild(task, popen, [Raw(each.append) for each in kept], ended, data)
 

@@ -16,6 +16,7 @@ from sparts.generic import Item, Result
 from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
+from sparts.tasks.forms import told
 from sparts.tasks.item_work import ItemWork, at_least
 from sparts.tasks.mapping import ProgressBar, ordered_results
 from sparts.tasks.memory_backlog import ArrivalBacklog, MemoryBacklog
@@ -264,7 +265,7 @@ class QueueTask(ItemWork[Item, Result]):
         )  # fmt: skip
         error = CancelledError(f"{self.name} has stopped before it was done.")
         for context in dropped:
-            self._told(context.set_exception, error)
+            told(self, context.set_exception, error)
 
     def _hand_over(self) -> None:
         with self._handing_over:

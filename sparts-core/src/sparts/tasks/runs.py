@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -63,11 +63,13 @@ class Runs:
     Args:
         name: the task's, for errors.
         stop_event: set when the task must stop.
+        told: calls a function with arguments, and logs what it raises.
     """
 
-    def __init__(self, name: str, stop_event: threading.Event) -> None:
+    def __init__(self, name: str, stop_event: threading.Event, told: Callable[..., None]) -> None:
         """Begin with nothing to do."""
         self.name = name
+        self._told = told
         self.workers: list[Worker] = []
         self.wakeup: threading.Condition = threading.Condition()  # guards what follows
         self._stop_event = stop_event
@@ -130,9 +132,13 @@ class Runs:
 
     def give_up(self, futures: list[Future[Any]]) -> None:
         """Cancel the futures of runs that do not come, or were cancelled."""
+        error = CancelledError(f"{self.name} ended before it tried again.")  # if it was begun
+        self.settle(futures, "set_exception", error)
+
+    def settle(self, futures: list[Future[Any]], method: str, outcome: Any) -> None:
+        """End futures, each, by a method of `ExecuteContext`, whatever their callbacks raise."""
         for future in futures:
-            if not future.cancel() and not future.done():  # it was begun, and then put off
-                future.set_exception(CancelledError(f"{self.name} ended before it tried again."))
+            self._told(getattr(ExecuteContext(future=future), method), outcome)
 
     @contextmanager
     def worker(self, schedule: Schedule | None) -> Iterator[Worker]:
