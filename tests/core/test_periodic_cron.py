@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import sys
+import time
+from calendar import timegm
 from datetime import datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -55,6 +57,21 @@ def times(expression: str, start: str, count: int, zone: str = "Europe/Berlin") 
 def test_times_follow_daylight_saving(expression: str, start: str, wanted: str) -> None:
     expected = wanted.split(", ")
     assert times(expression, start, len(expected)) == expected
+
+
+def test_libraries_show_the_time_that_has_come() -> None:
+    dates: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+
+    class Asks(PeriodicTask):
+        CRON = "* * * * * *"
+
+        def execute(self, context: ExecuteContext | None = None) -> None:
+            dates.put((int(time.time()), timegm(time.gmtime())))  # gmtime asks C, whose clock lags
+
+    with running(service_of(Asks)):
+        for _ in range(2):
+            date, shown = dates.get(timeout=SOON)
+            assert shown >= date
 
 
 def test_zone_decides_when_a_day_begins() -> None:

@@ -39,6 +39,9 @@ class Clock:
     time: Callable[[], float] = staticmethod(time.time)
     """Seconds since the epoch (UTC): the date, which may be set forward or back."""
 
+    lag: float = 0.01
+    """Seconds by which the date that C shows, as `time.localtime()` does, may lag behind `time`."""
+
     def watch_date(self, changed: Callable[[], object]) -> Callable[[], object]:
         """Have ``changed`` called whenever the date is set, in a thread of its own.
 

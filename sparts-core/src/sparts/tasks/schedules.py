@@ -90,7 +90,8 @@ class Cron:
     Times that a change skips are due right after it, times that it repeats once; what runs every
     few minutes or every hour simply goes on. When somebody sets the date, it counts from then on.
     But certain times of a day are not due again if the date is set back by less than three hours,
-    and nothing is for less than a minute.
+    and nothing is for less than a minute. A time is due when C's clock shows it too
+    (`Clock.lag`): a run at midnight finds the new day in ``time.strftime("%F")``.
 
     Args:
         clock: where time and date come from.
@@ -156,7 +157,7 @@ class Cron:
         date = self._clock.time()
         if date < self._planned - self._most_repeated:  # somebody has set it back
             self._plan(date)
-        return self._clock.monotonic() + self._next + self._delay - date
+        return self._clock.monotonic() + self._next + self._delay + self._clock.lag - date
 
     def passed(self, now: float) -> int:
         """See `Schedule`."""
