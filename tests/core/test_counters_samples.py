@@ -299,7 +299,7 @@ def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
     assert len(buckets) <= 2 * len(values) + 1
 
 
-def test_adding_pauses_for_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_pauses_seldom_and_for_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     take = Span.take
 
@@ -312,7 +312,8 @@ def test_adding_pauses_for_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5000):
         recorded.add(1.0)
     assert tell(recorded, "count") == 5000
-    assert max(taken) <= 128
+    assert max(taken) <= 256
+    assert len(taken) < 5000 / 200  # far from the slowest hundredth
 
 
 @given(st.lists(finite.filter(lambda value: value > 0), min_size=1))
