@@ -119,8 +119,10 @@ class AMQPBacklog(Backlog):
             self.outcomes.wait_for(number, context)
             if not self.outcomes.wanted:
                 self.link.post(self.outcomes.ask)
+        confirmation = Confirmation()
         try:
-            self._send([message], block, deadline)
+            self._start(message, confirmation, alone=True)
+            self._finish(confirmation, block, deadline)
         except BaseException:
             self.outcomes.forget(number)
             raise
@@ -295,19 +297,18 @@ class AMQPBacklog(Backlog):
             return False, None
         return True, None if timeout is None else monotonic() + timeout
 
-    def _start(self, message: amqp.Message, confirmation: Confirmation) -> None:
+    def _start(
+        self, message: amqp.Message, confirmation: Confirmation, alone: bool = False
+    ) -> None:
         publish = Publish("", self.layout.name, message)
         confirmation.add(publish)
         self.consumer.attach()
-        self.consumer.publish(publish)
+        if alone:
+            self.consumer.publish_now(publish)
+        else:
+            self.consumer.publish(publish)
         if self._closing.is_set():  # it may have come too late to be ended by `close`
             self.consumer.end_unsent(self.closed_error(), all_kinds=False)
-
-    def _send(self, wanted: list[amqp.Message], block: bool, deadline: float | None) -> None:
-        confirmation = Confirmation()
-        for message in wanted:
-            self._start(message, confirmation)
-        self._finish(confirmation, block, deadline)
 
     def _finish(self, confirmation: Confirmation, block: bool, deadline: float | None) -> None:
         """Wait until all is confirmed; publish again what there was no room for."""

@@ -56,7 +56,7 @@ class EventPublisher(Publisher):
         confirmation = Confirmation()
         confirmation.add(publish)
         self.attach()
-        self.publish(publish)
+        self.publish_now(publish)
         if self._closed.is_set():
             self.end_unsent(self._closed_error())
         if not confirmation.wait(0, timeout):

@@ -33,7 +33,7 @@ _TOO_LARGE = re.compile(r"message size \d+ is larger than .*size (\d+)")
 
 
 class Client(Protocol):
-    """Who has a channel of a link. All is called in the link's thread."""
+    """Who has a channel of a link. All is called in the link's thread, except for `send`."""
 
     def opened(self, channel: Channel) -> None:
         """Declare and consume: there is a channel. `amqp.ChannelError`: the broker refuses it."""
@@ -45,7 +45,7 @@ class Client(Protocol):
         """Note that this client can never work as it is set up."""
 
     def send(self) -> None:
-        """Send what waits."""
+        """Send what waits; called by a thread that has the connection to itself."""
 
     @property
     def busy(self) -> bool:
@@ -108,6 +108,21 @@ class Link:
             self._sleeping = False
             with contextlib.suppress(OSError):
                 os.write(self._writer, b"x")
+
+    def send(self, client: Client) -> None:
+        """Have the messages of a client sent: by this thread while the link's only waits."""
+        wire = self.wire
+        if wire is not None and wire.turns.acquire(blocking=False):
+            try:
+                client.send()
+                wire.flush()
+                if not wire.unsent:
+                    return
+            except (OSError, amqp.AMQPError):
+                pass  # the connection is lost, as the link's thread is about to learn
+            finally:
+                wire.turns.release()
+        self.wake()
 
     def call(self, function: Callable[[Wire], Any], timeout: float = 30.0) -> Any:
         """Call a function with the connection in the thread, and return its result.

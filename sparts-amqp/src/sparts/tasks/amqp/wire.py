@@ -1,4 +1,4 @@
-"""One AMQP connection, read and written by one thread, and blocked by neither.
+"""One AMQP connection, read and written by one thread at a time, and blocked by neither.
 
 py-amqp knows the protocol; the socket is ours. py-amqp's own transport waits in the middle of a
 frame, sends each frame by itself, and blocks while the broker does not read. `Wire` collects what
@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import ssl
+import threading
 from collections import deque
 from math import inf
 from struct import Struct
@@ -163,7 +164,8 @@ def _in_ascii(delivery: bytes) -> bytes:
 
 
 class Wire(_Connection):
-    """A connection to a broker. All of it is used in one thread.
+    """A connection to a broker. All of it is used by the thread that has made it, and by others
+    with ``turns``, while that one waits in `step`.
 
     Args:
         address: the broker's.
@@ -194,6 +196,9 @@ class Wire(_Connection):
         """Channels that the broker has closed, and why."""
         self.answer_timeout = ANSWER_TIMEOUT
         self.answer_by: float = inf
+        self.turns: threading.Lock = threading.Lock()
+        """Held by the thread that uses the connection now."""
+        self.turns.acquire()
         self._wake = wake
         self._newest = 0
         self._inbox = bytearray()
@@ -249,7 +254,15 @@ class Wire(_Connection):
         """
         self._beat()
         until = min(deadline, self._said + self.heartbeat / 2, self._heard + 2 * self.heartbeat)
-        self._turn(until, self._both)
+        self._turn(until, self._both, self._rest)
+
+    def _rest(self, milliseconds: float) -> list[tuple[int, int]]:
+        """Wait for events, and let other threads send meanwhile."""
+        self.turns.release()
+        try:
+            return self._both.poll(milliseconds)
+        finally:
+            self.turns.acquire()
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Wait for an answer, not forever; called by the library."""
@@ -262,7 +275,7 @@ class Wire(_Connection):
         if self._handshake_complete:
             self._beat()
             until = min(until, self._heard + 2 * self.heartbeat)
-        self._turn(until, self._alone)
+        self._turn(until, self._alone, self._alone.poll)
         if monotonic() >= until:
             raise BrokenError("the broker did not answer in time")
 
@@ -273,14 +286,16 @@ class Wire(_Connection):
         if now >= self._said + self.heartbeat / 2 and not self.unsent:
             self.send_heartbeat()
 
-    def _turn(self, until: float, poll: select.poll) -> None:
+    def _turn(
+        self, until: float, poll: select.poll, wait: Callable[[float], list[tuple[int, int]]]
+    ) -> None:
         self.flush()
         if self._dispatch():  # what came while an answer was waited for
             return
         wanted = select.POLLIN | (select.POLLOUT if self.unsent else 0)
         sock = self.open_transport.sock
         poll.register(sock, wanted)
-        for fd, event in poll.poll(max(0.0, until - monotonic()) * 1000):
+        for fd, event in wait(max(0.0, until - monotonic()) * 1000):
             if fd == self._wake:
                 with contextlib.suppress(BlockingIOError):
                     os.read(fd, 4096)

@@ -175,7 +175,7 @@ class AMQPClient(Client):
         if sent.given_up:  # by a coroutine, while this thread has made the message
             return
         caller.outcomes.wait_for(number, context)
-        caller.publish(publish)
+        caller.publish_now(publish)
         if sent.given_up:
             take_back()
 
