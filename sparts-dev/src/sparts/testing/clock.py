@@ -32,7 +32,7 @@ class TurnableClock(Clock):
 
     def __init__(self, start: float = 1000.0, date: float = 1_000_000_000.0) -> None:
         """Make a clock that stands still."""
-        self.lag = 0.0
+        self.lag: float = 0.0
         self._now = start
         self._date = date - start
         self._changed = threading.Condition()
