@@ -112,7 +112,7 @@ def test_names_of_parameters_are_the_handlers_own(method: Any, serve: Any) -> No
         assert asking.text("a") == "A"
 
 
-RESERVED = ("start", "stop", "join", "name")
+RESERVED = ("start", "stop", "join", "name", "processor", "initTask")
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["missing", "written"])
@@ -147,8 +147,16 @@ def test_implementation_gives_reserved_names_another_method(serve: Any) -> None:
         def on_name(self) -> str:
             return "a name"
 
+        def on_processor(self) -> str:
+            return "a processor"
+
+        def on_initTask(self, other: str) -> str:  # noqa: N802
+            return other
+
     with client_of(serve(Renamed), made) as client:
         assert client.call("join", "me") == "me"
+        assert client.call("initTask", "it") == "it"
+        assert client.call("processor") == "a processor"
         assert client.call("name") == "a name"
 
 

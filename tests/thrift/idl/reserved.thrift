@@ -4,4 +4,6 @@ service Reserved {
   void stop(),
   string join(1: string other),
   string name(),
+  string processor(),
+  string initTask(1: string other),
 }

@@ -33,9 +33,9 @@ def bind(handler: Handler, service: ThriftService, taken: Container[str] = ()) -
     for name, spec in describe(service).items():
         wanted = f"{name}({', '.join(spec.parameters)})"
         function = handler.implementation(name)
-        if function is None and name in taken:
+        if not callable(function) and name in taken:
             wrong.append(_say_reserved(name, wanted))
-        elif function is None or _is_placeholder(function):
+        elif not callable(function) or _is_placeholder(function):
             wrong.append(f"it has no method {wanted}")
         elif not _takes(function, len(spec.parameters)):
             wrong.append(f"{name}{inspect.signature(function)} does not take what {wanted} gives")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sparts.thrift.processor import Method, Outcome
     from sparts.thrift.services import ThriftService
+    from sparts.vservice import VService
     from sparts.vtask import TaskReference
 
 
@@ -76,6 +77,17 @@ class ThriftHandlerTask(VTask):
                 given: Any = vars(cls).get("SPARTS_ALLOW_NAMES", ())
                 own = [given] if isinstance(given, str) else given
                 setattr(cls, "SPARTS_ALLOW_NAMES", (*own, *reserved))  # noqa: B010
+                cls._has_reserved = True
+
+    _has_reserved: ClassVar[bool] = False
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        asked = type(self).implementation
+        if self._has_reserved and asked is ThriftHandlerTask.implementation:
+            # Before a method of the IDL is taken for one of the task, such as `initTask`.
+            bind(self, self.find_service(), _TAKEN)
 
     @classmethod
     def find_service(cls) -> ThriftService:
