@@ -218,9 +218,17 @@ class Equal:
         return True
 
 
-def test_services_and_tasks_need_no_hash(caplog: pytest.LogCaptureFixture) -> None:
-    tasks = [type(name, (Equal, Waits), {}) for name in ("One", "Other")]
-    service_class: Any = type("Service", (Equal, VService), {"TASKS": tasks})
+class Incomparable:
+    """Raises when it is compared with anything."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("no such comparison")
+
+
+@pytest.mark.parametrize("base", [Equal, Incomparable])
+def test_services_and_tasks_need_no_hash(base: type, caplog: pytest.LogCaptureFixture) -> None:
+    tasks = [type(name, (base, Waits), {}) for name in ("One", "Other")]
+    service_class: Any = type("Service", (base, VService), {"TASKS": tasks})
     with running(service_class) as service:
         assert ours(service).health.ready
         service.state = service.tasks.One.state = service.tasks.Other.state = "idle"

@@ -131,7 +131,7 @@ class Lifecycle:
         waiting.
         """
         message = self.instance.inbox.get(self._timers.left())
-        if message is not None and (message.about in (None, self._service)):
+        if message is not None and (message.about is None or message.about is self._service):
             _ACTIONS[message.kind](self, message.value)
         self._timers.run()
 
