@@ -588,6 +588,16 @@ def test_variable_of_an_absent_plugin_is_a_warning(tmp_path: Path) -> None:
     assert [line for line in lines if line.startswith(said)]
 
 
+def test_misspelt_plugin_to_keep_out_is_a_warning(tmp_path: Path) -> None:
+    flags = ("--no-plugin", "systemdd", "--no-plugin=sparts_otle", "--no-plugin", "runit")
+    others = "somebodys-plugin,sparts-of-others,dryrn"
+    lines = run(tmp_path, *flags, SPARTS_DISABLE_PLUGINS=others)
+    said = "WARNING:Post:No plugin {!r} is there to be kept out. Did you mean {!r}?"
+    wrong = {"dryrn": "dryrun", "sparts-otle": "sparts-otel", "systemdd": "systemd"}
+    warnings = [line for line in lines if line.startswith("WARNING")]
+    assert warnings == [said.format(*pair) for pair in wrong.items()]
+
+
 def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
     lines = run(tmp_path, "--no-plugin", "overrides", mailer="onDeadLetter = print")
     assert not [line for line in lines if "onDeadLetter" in line]

@@ -156,12 +156,6 @@ class EventTask(VTask):
         """Count a run, and how long it took."""
         self.n_iterations.increment()
         self.execute_duration_ms.add(seconds * 1000)
-        slow = run.too_slow(seconds)
-        if slow or run.missed:
-            self._late(run.missed, slow)
-
-    def _late(self, missed: int, slow: bool) -> None:
-        """Count the times that were passed over before a run, and whether it took too long."""
 
     def _put_off(self, run: Run, later: TryLater) -> None:
         self.n_try_later.increment()

@@ -168,8 +168,8 @@ class MemoryBacklog(Backlog):
     def _next(self, me: Any) -> ExecuteContext | None:
         """Take an item; None when the worker must end, `BETWEEN` when there is none to take."""
         while True:
-            if self._later:
-                self._promote()
+            while self._later and self._later[0][0] <= self.clock.monotonic():
+                self._push(heappop(self._later)[2])  # put off until now
             if not self._ready or (self._closed and self._drain_until == -inf):
                 break
             context = self._pop()
@@ -233,12 +233,6 @@ class MemoryBacklog(Backlog):
             self._work.wait(None if seconds is None else min(seconds, TIMEOUT_MAX))
         self._idle -= 1
         self._waking = False
-
-    def _promote(self) -> None:
-        """Make ready what was put off until now."""
-        now = self.clock.monotonic()
-        while self._later and self._later[0][0] <= now:
-            self._push(heappop(self._later)[2])
 
     def _wait_for_room(self, block: bool, timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic() + timeout

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from sparts.tasks.runs import Run
+
 __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
 
 
@@ -146,7 +148,8 @@ class PeriodicTask(EventTask):
             )
         return interval
 
-    def _late(self, missed: int, slow: bool) -> None:
-        self.n_missed.incrementBy(missed)
-        if slow:
+    def _took(self, run: Run, seconds: float) -> None:
+        super()._took(run, seconds)
+        self.n_missed.incrementBy(run.missed)
+        if run.too_slow(seconds):
             self.n_slow_iterations.increment()

@@ -112,7 +112,11 @@ class ProcessStreamHandler(_AdoptedChild):
         input: bytes | None = None,
     ) -> None:
         mode = TextMode(encoding or ("utf-8" if text else None), errors)
-        sinks = [_sink_of(callback, mode) for callback in (on_stdout, on_stderr)]
+        mode.check()
+        # What nobody asked for is read, too: else the process would wait.
+        sinks: list[Sink] = [Raw(give or (lambda data: None)) for give in (on_stdout, on_stderr)]
+        if mode.encoding is not None:
+            sinks = [Decoded(sink, mode) for sink in sinks]
         super().__init__(task, popen, sinks, on_exit, input)
 
 
@@ -171,10 +175,3 @@ def _mode_of(kwargs: dict[str, Any]) -> TextMode:
         mode = TextMode(encoding or "utf-8", errors or "strict")
     mode.check()
     return mode
-
-
-def _sink_of(callback: Callable[[Any], object] | None, mode: TextMode) -> Sink:
-    """Make what calls back with output; nothing that nobody asked for makes the process wait."""
-    sink = Raw(callback or (lambda data: None))
-    mode.check()
-    return sink if mode.encoding is None else Decoded(sink, mode)

@@ -176,8 +176,7 @@ class Runs:
         now = clock.monotonic()
         on_time = due is not None and now >= due
         futures, self._asked = self._asked, []
-        if futures:
-            futures = [future for future in futures if future.set_running_or_notify_cancel()]
+        futures = [future for future in futures if future.set_running_or_notify_cancel()]
         if not (futures or self._triggered or on_time):
             return None
         self._triggered = False

@@ -3,7 +3,8 @@
 Each class of a service and of its tasks is compared with the bases that it overrides something of,
 whether they are ours or a third party's. What would silently never run ends the start with status
 2. What may well be meant otherwise is a warning. So is an environment variable whose name is one
-letter away from one that is read, or that a distribution would read which is not installed.
+letter away from one that is read, or that a distribution would read which is not installed, and a
+plugin to be kept out whose name is one letter away from one that is there.
 ``SPARTS_ALLOW_NAMES = ("name", ...)`` on a class accepts names as they are.
 """
 
@@ -15,6 +16,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from sparts.base_work import unwrapped
+from sparts.entry_points import kept_out_names
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
 from sparts.options import Option
@@ -69,12 +71,12 @@ def sparts_service_create(service: VService) -> None:
         if not problem.error:
             ours(service).logger.warning("%s", problem)
     prefixes = ("SPARTS_", env_prefix(type(service)) or "SPARTS_")
-    if names := [name for name in os.environ if name.upper().startswith(prefixes)]:
-        from sparts.builtin.overrides.spelling import unread
+    names = [name for name in os.environ if name.upper().startswith(prefixes)]
+    if names or kept_out_names():
+        from sparts.builtin.overrides.spelling import misspelt
 
-        for name, hint in unread(names, service):
-            text = "The variable %s is set, but sparts does not read it. %s"
-            ours(service).logger.warning(text, name, hint)
+        for text in misspelt(names, service):
+            ours(service).logger.warning("%s", text)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Finds what is spelt otherwise than it was meant: attributes, and environment variables."""
+"""Finds what is spelt otherwise than it was meant: attributes, variables, names of plugins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sparts import entry_points
 from sparts.options import Option, state_of
 from sparts.options.binding import env_prefix
+from sparts.plugins import BUILT_IN
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -142,19 +143,28 @@ def is_one_edit(one: str, other: str) -> bool:
     return max(len(one), len(other)) == 1
 
 
-def unread(names: Iterable[str], service: VService) -> Iterator[tuple[str, str]]:
-    """Give each of these variables that nothing reads, and what to do: another name or a plugin."""
+def misspelt(names: Iterable[str], service: VService) -> Iterator[str]:
+    """Say of these variables, and of plugins to be kept out, which nothing reads or nobody has.
+
+    Each with what to do: another name, or a plugin to install.
+    """
     state = state_of(ours(service).options)
     bindings = state.bindings.values() if state else ()
     read = OF_ALL | {each.env for each in bindings}
     read |= {f"{each.env}_FILE" for each in bindings if each.option.secret}
-    allowed = getattr(service, "SPARTS_ALLOW_NAMES", ())
     prefix = env_prefix(type(service))
-    for name in sorted({*names} - read - {*allowed}):
+    unread = "The variable {} is set, but sparts does not read it. {}"
+    for name in sorted({*names} - read - {*getattr(service, "SPARTS_ALLOW_NAMES", ())}):
         near = [each for each in read if name.upper() == each or is_one_edit(name, each)]
         if near:
-            yield name, f"Did you mean {min(near)}?"
+            yield unread.format(name, f"Did you mean {min(near)}?")
             continue
         for flag, known in entry_points.known_providers(entry_points.OPTIONS).items():
             if name == f"{prefix}{flag[2:].replace('-', '_').upper()}":
-                yield name, entry_points.install_hint(known)
+                yield unread.format(name, entry_points.install_hint(known))
+    entries = entry_points.installed()
+    there = {*BUILT_IN, *(name for each in entries for name in (each.name, each.distribution))}
+    folded = {entry_points.normalized(name): name for name in there}
+    for name in sorted({*map(entry_points.normalized, entry_points.kept_out_names())} - {*folded}):
+        if near := [each for each in folded if is_one_edit(name, each)]:
+            yield f"No plugin {name!r} is there to be kept out. Did you mean {folded[min(near)]!r}?"
