@@ -284,3 +284,15 @@ def test_callback_that_gives_no_number_is_left_out(caplog: pytest.LogCaptureFixt
     broken = CallbackCounter(lambda: "many", name="broken")  # type: ignore[arg-type,return-value]
     assert read_counters({"broken": broken}) == {}
     assert "broken" in caplog.text
+
+
+def test_counter_that_raises_anything_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    class Cancelled(BaseException):
+        pass
+
+    def fail() -> float:
+        raise Cancelled
+
+    counters = {"broken": CallbackCounter(fail, name="broken"), "whole": CallbackCounter(lambda: 7)}
+    assert read_counters(counters) == {"whole": 7}
+    assert "Counter 'broken' left out" in caplog.text

@@ -94,9 +94,12 @@ def test_tasks_learn_of_changes_in_the_setting_thread() -> None:
     assert idle.told == []
 
 
-def test_failing_task_keeps_others_informed(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError, GeneratorExit])
+def test_failing_task_keeps_others_informed(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(self: Any, names: frozenset[str]) -> None:
-        raise ValueError("cannot")
+        raise error("cannot")
 
     bad, good = task_of("Bad", prefix=None, on_options_changed=fail), noting()
     service = made(service_of(bad, good))

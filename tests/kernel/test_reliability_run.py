@@ -243,10 +243,12 @@ def test_dependants_are_told_of_a_restart(scripted: Make) -> None:
 
         def on_dependency_restarted(self, task: VTask) -> None:
             told(task)
+            raise GeneratorExit  # which is logged, as all else is
 
     with running(service_of(Dependant)) as service:
         told.wait(1)
         assert told.items == [service.requireTask(cls)]
+        assert service.requireTask(cls).next_events(2) == ["began", "began"]
 
 
 def test_always_worker_restarts_when_it_returns(scripted: Make) -> None:

@@ -113,7 +113,9 @@ class _Way:
         for character in name:
             fits = self._fits.get(character)
             if fits is None:
-                fits = self._fits[character] = self._fitting(character)
+                pairs = enumerate(self._items)
+                fits = sum(1 << i for i, item in pairs if item.fullmatch(character))
+                self._fits[character] = fits
             came = (state | repeating) & fits
             repeating = came & self._repeated
             state = self._skip(came << 1)
@@ -122,10 +124,6 @@ class _Way:
             if not state and not repeating:
                 return False
         return bool(state & last)
-
-    def _fitting(self, character: str) -> int:
-        pairs = enumerate(self._items)
-        return sum(1 << i for i, item in pairs if item.fullmatch(character))
 
     def _skip(self, state: int) -> int:
         """Return a state with those that follow when optional items are left out."""

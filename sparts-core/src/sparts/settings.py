@@ -170,5 +170,5 @@ class Reloading:
         for owner in (*owners, of.ours):
             try:
                 owner.on_options_changed(names)
-            except Exception:
+            except BaseException:
                 log_error(owner.logger, "%s could not take its changed options", owner.name)

@@ -269,7 +269,7 @@ class Supervisor:
         for each in self._neighbours.dependants(self.task):
             try:
                 each.ours.on_dependency_restarted(self.task)
-            except Exception:
+            except BaseException:
                 text = "%s could not take the restart of %s"
                 log_error(each.ours.logger, text, each.name, self.name)
 
