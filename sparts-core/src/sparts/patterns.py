@@ -110,12 +110,11 @@ class _Way:
         state, repeating, last = self._first, 0, self._last
         if not self._to_end and state & last:
             return True
-        for character in name:
-            fits = self._fits.get(character)
+        for letter in name:
+            fits = self._fits.get(letter)
             if fits is None:
-                pairs = enumerate(self._items)
-                fits = sum(1 << i for i, item in pairs if item.fullmatch(character))
-                self._fits[character] = fits
+                fits = sum(1 << i for i, item in enumerate(self._items) if item.fullmatch(letter))
+                self._fits[letter] = fits
             came = (state | repeating) & fits
             repeating = came & self._repeated
             state = self._skip(came << 1)

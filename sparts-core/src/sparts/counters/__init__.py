@@ -20,14 +20,14 @@ from threading import get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.counters.metric import Labelled, LiveNumber, Metric, Reading, labelled, live
+from sparts.counters.metric import Labelled, LiveNumber, Metric, Reading, labelled, live, own
 
 if TYPE_CHECKING:
     from sparts.counters.sampling import SampleType, samples
 
 __all__ = [
     "Average", "CallbackCounter", "Count", "Gauge", "Labelled", "Max", "Metric", "Min", "Reading",
-    "SampleType", "Sum", "counter", "counters_of", "gauge", "labelled", "metrics_of",
+    "SampleType", "Sum", "counter", "counters_of", "gauge", "labelled", "metrics_of", "own",
     "read_counters", "samples",
 ]  # fmt: skip
 
@@ -228,10 +228,9 @@ class CallbackCounter(Metric):
 
 
 def _wants_owner(fn: Callable[..., float | None]) -> bool:
-    code = getattr(fn, "__code__", None)
-    if code is None or isinstance(fn, MethodType):
-        return False
-    return code.co_argcount > 0 or bool(code.co_flags & 0x04)  # CO_VARARGS
+    code: Any = getattr(fn, "__code__", None)
+    alone = code is None or isinstance(fn, MethodType)
+    return not alone and (code.co_argcount > 0 or bool(code.co_flags & 0x04))  # CO_VARARGS
 
 
 def _metrics(obj: object) -> Iterator[Metric | Labelled[Any]]:

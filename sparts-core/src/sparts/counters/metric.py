@@ -171,21 +171,26 @@ class Metric:
 def own(obj: object, declared: V) -> V:
     """The copy of ``declared`` that belongs to ``obj``, made now if this is the first access.
 
-    Two threads that come first at once get the same one: `dict.setdefault` settles it.
+    Two threads that come first at once get the same one: `dict.setdefault` settles it. If a
+    subclass uses the name for something else (``self.n_completed = 0``), it is kept beside that.
     """
     metric: Any = declared
     attribute: str = metric.name
     if getattr(type(obj), attribute, None) is not declared:  # it has another name than it shows
         every = (pair for base in type(obj).__mro__ for pair in vars(base).items())
         attribute = next((name for name, value in every if value is declared), attribute)
-    try:
-        mine: dict[str, Any] = obj.__dict__
-    except AttributeError:
+    mine: dict[str, Any] | None = getattr(obj, "__dict__", None)
+    if mine is None:
         raise TypeError(
             f"{type(obj).__name__}.{attribute} counts per instance, and an instance of "
             f"{type(obj).__name__} has no __dict__ to keep it in; leave out __slots__."
-        ) from None
-    return cast("V", mine.setdefault(attribute, metric.fresh(obj)))
+        )
+    held = mine.get(attribute, getattr(type(obj), attribute))
+    if not hasattr(type(held), "readings"):
+        attribute = f"counter {attribute}"
+    elif held is not declared:  # made before, or that of a subclass
+        return cast("V", held if attribute in mine else held.__get__(obj))
+    return cast("V", mine.get(attribute) or mine.setdefault(attribute, metric.fresh(obj)))
 
 
 def label_text(labels: Iterable[tuple[str, str]]) -> str:

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sparts.accept_faults import AcceptFaults
-from sparts.counters import counter
+from sparts.counters import counter, own
 from sparts.errors import format_coroutines, format_thread, text_of
 from sparts.loops import LoopTask
 from sparts.option_types import duration
@@ -185,7 +185,7 @@ class AsyncioLoopTask(LoopTask):
             return  # streams of asyncio 3.11 do so for each connection that the end cancels
         if self._accept_faults.take(loop, context):
             return
-        self.n_callback_errors.increment()
+        own(self, AsyncioLoopTask.n_callback_errors).increment()
         details = "".join(
             f"\n{key}: {text_of(context[key], repr)}"
             for key in ("task", "future", "handle", "transport", "asyncgen")
@@ -209,7 +209,7 @@ class AsyncioLoopTask(LoopTask):
             self.close_loop(loop)
 
     def _blocked(self, seconds: float) -> None:
-        self.n_slow_callbacks.increment()
+        own(self, AsyncioLoopTask.n_slow_callbacks).increment()
         stack = "".join(map(format_thread, self._supervisor.threads))
         self.logger.warning("The event loop has been blocked for %.3g s by\n%s", seconds, stack)
 

@@ -11,7 +11,7 @@ from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
-from sparts.counters import SampleType, counter, samples
+from sparts.counters import SampleType, counter, own, samples
 from sparts.errors import FATAL, TryLater, describe, refuse_coroutine
 from sparts.tasks.forms import fitting, told
 from sparts.tasks.runs import Run, Runs, Worker
@@ -154,11 +154,11 @@ class EventTask(VTask):
 
     def _took(self, run: Run, seconds: float) -> None:
         """Count a run, and how long it took."""
-        self.n_iterations.increment()
-        self.execute_duration_ms.add(seconds * 1000)
+        own(self, EventTask.n_iterations).increment()
+        own(self, EventTask.execute_duration_ms).add(seconds * 1000)
 
     def _put_off(self, run: Run, later: TryLater) -> None:
-        self.n_try_later.increment()
+        own(self, EventTask.n_try_later).increment()
         after = later.after
         if after is None and run.worker.schedule is None:
             after = self.RETRY_AFTER

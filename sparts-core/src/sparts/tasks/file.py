@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, own
 from sparts.errors import FATAL, OptionError, call_plain
 from sparts.options import Option, flag_of, option
 from sparts.tasks.file_states import FileStates, same, same_inode
@@ -327,7 +327,7 @@ class DirectoryWatcherTask(PollerTask):
             if self._error is None or isinstance(self._error, TryLater):
                 self._error = error
             return False
-        self.n_events.increment()
+        own(self, DirectoryWatcherTask.n_events).increment()
         return True
 
     def _compare(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock, retry_delay
-from sparts.counters import SampleType, counter, samples
+from sparts.counters import SampleType, counter, own, samples
 from sparts.errors import FATAL, TryLater, call_plain, describe, refuse_coroutine, text_of
 from sparts.generic import Generic, Item, Result
 from sparts.option_types import Expected
@@ -165,7 +165,8 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def _finisher(self) -> Callable[[ExecuteContext, Any], None]:
         """Make what deals with the results of items; for one worker, which calls it very often."""
-        took, completed = self.execute_duration_ms.add, self.n_completed.increment
+        took = own(self, ItemWork.execute_duration_ms).add
+        completed = own(self, ItemWork.n_completed).increment
         ended, done = self._overridden("work_done"), self.queue.done
 
         def finish(context: ExecuteContext, result: Any) -> None:
@@ -188,16 +189,16 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def _failed(self, context: ExecuteContext, error: BaseException) -> BaseException | None:
         """Deal with what left execute; raise it if the worker must end, return it if later."""
-        self.execute_duration_ms.add(context.stop() * 1000)
+        own(self, ItemWork.execute_duration_ms).add(context.stop() * 1000)
         if isinstance(error, TryLater):
-            self.n_trylater.increment()
+            own(self, ItemWork.n_trylater).increment()
             try:
                 if not self._try_again(context, error.after):
                     self._lose(context, error)
                 return None
             except BaseException as broken:  # of `retry_after`, or of a backlog
                 error = broken
-        self.n_unhandled.increment()
+        own(self, ItemWork.n_unhandled).increment()
         fatal = isinstance(error, FATAL)
         refused = isinstance(error, CallRefusedError)  # by a plugin: no fault of the worker
         if not fatal and (refused or context.awaited or self.ON_ERROR == "log"):
@@ -234,7 +235,7 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def _lose(self, context: ExecuteContext, error: BaseException) -> None:
         """Give up an item for good."""
-        self.n_dead_letters.increment()
+        own(self, ItemWork.n_dead_letters).increment()
         asked = isinstance(error, TryLater | CallRefusedError)  # whose message says it all
         self.logger.error(
             "Gave up %.200s at attempt %d: %s",

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import must_override
-from sparts.counters import counter
+from sparts.counters import counter, own
 from sparts.errors import OptionError
 from sparts.option_types import Expected, duration, expectation
 from sparts.options import Option, dest_of, flag_of, option, origin_of
@@ -150,6 +150,6 @@ class PeriodicTask(EventTask):
 
     def _took(self, run: Run, seconds: float) -> None:
         super()._took(run, seconds)
-        self.n_missed.incrementBy(run.missed)
+        own(self, PeriodicTask.n_missed).add(run.missed)
         if run.too_slow(seconds):
-            self.n_slow_iterations.increment()
+            own(self, PeriodicTask.n_slow_iterations).increment()

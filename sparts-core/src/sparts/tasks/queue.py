@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.context import ExecuteContext
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, own
 from sparts.errors import TryLater, call_plain, text_of
 from sparts.generic import Item, Result
 from sparts.options import Option, option
@@ -237,11 +237,8 @@ class QueueTask(ItemWork[Item, Result]):
 
     def _abandoned(self) -> None:
         """Give up what is not done."""
-        try:
-            self._give_up()
-            self._hand_over()
-        except Exception:
-            self.logger.exception("%s could not keep the items that were left", self.name)
+        told(self, self._give_up)
+        told(self, self._hand_over)
 
     def _left_out(self) -> None:
         """Give up what was put in: the task will not run."""
@@ -253,8 +250,8 @@ class QueueTask(ItemWork[Item, Result]):
         with self._handing_over:  # so that nobody hands over before all is in it
             dropped, returned = self.queue.give_up()
             self._leftovers += dropped
-            self.n_dropped.add(len(dropped))
-            self.n_returned.add(len(returned))
+            own(self, QueueTask.n_dropped).add(len(dropped))
+            own(self, QueueTask.n_returned).add(len(returned))
         if returned:
             self.logger.info("Items of %s left to other processes: %d", self.name, len(returned))
         if not dropped:

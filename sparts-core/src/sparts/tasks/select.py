@@ -10,7 +10,7 @@ from contextvars import copy_context
 from subprocess import CompletedProcess as ProcessResult
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, own
 from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
 from sparts.loops import LoopTask
 from sparts.system import nonblocking_pipe
@@ -227,7 +227,7 @@ class SelectTask(LoopTask):
             except (SystemExit, KeyboardInterrupt) as error:
                 self.exit_asked(error)
             except Exception:
-                self.n_callback_errors.increment()
+                own(self, SelectTask.n_callback_errors).increment()
                 self.logger.exception("Error in the loop")
 
     # -- for the processes -------------------------------------------------------------------------

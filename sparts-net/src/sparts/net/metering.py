@@ -19,7 +19,7 @@ from math import floor, inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, own
 from sparts.counters.metric import Labelled, labelled
 from sparts.counters.sampling import SampleType, samples
 from sparts.logs import level_name, log_fields
@@ -232,8 +232,10 @@ class Metered:
 
     def n_in_flight(self) -> int:
         """Return how many requests have begun and not ended; called in any thread."""
-        ended = sum(self.responses.labels(name).total() for name in self.OUTCOMES)
-        return int(self.requests.total() - ended)  # in this order: it is never below 0
+        ended = sum(own(self, Metered.responses).labels(name).total() for name in self.OUTCOMES)
+        return int(
+            own(self, Metered.requests).total() - ended
+        )  # in this order: it is never below 0
 
     def initTask(self) -> None:  # noqa: N802
         """Take in which requests to log."""

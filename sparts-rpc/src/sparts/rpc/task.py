@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.counters import CallbackCounter, SampleType, counter, labelled, own, samples
 from sparts.counters.metric import Labelled
 from sparts.errors import UsageError
 from sparts.net.metering import Collected, Durations
@@ -104,8 +104,8 @@ class RPCTask(VTask):
     def durations(self, method: str) -> Durations:
         """Return what counts and times the calls of a method; for `sparts.rpc.serving`."""
         if method not in self._durations:
-            found = self.call_duration_ms.labels(method)
-            self._durations[method] = Durations(found, self.n_calls.labels(method))
+            found = own(self, RPCTask.call_duration_ms).labels(method)
+            self._durations[method] = Durations(found, own(self, RPCTask.n_calls).labels(method))
         return self._durations[method]
 
     def initTask(self) -> None:  # noqa: N802

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.calls import CallRefusedError
+from sparts.counters import own
 from sparts.errors import describe, message_of
 from sparts.thrift.calls import current
 from sparts.thrift.defaults import unsharer
@@ -159,9 +160,9 @@ class Method(Served):
         self.unshare: Callable[[Any], object] | None = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
         self._told = False
-        self._count = handler.n_calls.labels(spec.name).increment
-        self._took = handler.call_duration_ms.labels(spec.name).add
-        self._count_error = handler.n_errors.labels(spec.name).increment
+        self._count = own(handler, type(handler).n_calls).labels(spec.name).increment
+        self._took = own(handler, type(handler).call_duration_ms).labels(spec.name).add
+        self._count_error = own(handler, type(handler).n_errors).labels(spec.name).increment
 
     def _wrap(self, around: Wrapped) -> None:
         """Have arguments be read into calls as they are wrapped, where C code can do that."""

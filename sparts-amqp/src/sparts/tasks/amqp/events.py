@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import counter
+from sparts.counters import counter, own
 from sparts.generic import Item, Result
 from sparts.options import Option, option
 from sparts.tasks.amqp.addresses import broker_urls, needed_broker
@@ -102,7 +102,7 @@ class AMQPPublisherTask(VTask):
         """
         assert self._publisher is not None  # noqa: S101 - made by `initTask`
         self._publisher.publish_event(topic, self.encode(event), self.MANDATORY, timeout)
-        self.n_published.increment()
+        own(self, AMQPPublisherTask.n_published).increment()
 
     def _connection_changed(self, connected: bool) -> None:
         if self._supervisor.running:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.context import ExecuteContext
-from sparts.counters import CallbackCounter
+from sparts.counters import CallbackCounter, own
 from sparts.errors import TryLater, UsageError, describe, text_of
 from sparts.generic import Item, Result
 from sparts.options import Option, flag_of, option
@@ -185,7 +185,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
 
     def _buried_unseen(self, context: Delivery, error: BaseException) -> None:
         """Note that an item was given up without a worker; called in the connection's thread."""
-        self.n_dead_letters.increment()
+        own(self, AMQPQueueTask.n_dead_letters).increment()
         self.logger.error(
             "Gave up %.200s: %s", text_of(context.message.body, repr), describe(error)
         )

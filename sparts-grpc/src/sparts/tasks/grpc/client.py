@@ -8,7 +8,7 @@ import threading
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import SampleType, counter, labelled, samples
+from sparts.counters import SampleType, counter, labelled, own, samples
 from sparts.counters.metric import Labelled
 from sparts.errors import OptionError
 from sparts.established import TaskReference
@@ -252,8 +252,9 @@ class GrpcClientTask(LoopBoundTask):
     def ended(self, method: Any, code: Any, began: float) -> None:
         """Count a call that has ended."""
         name = (method.decode() if isinstance(method, bytes) else method).strip("/")
-        self.calls.labels(name, getattr(code, "name", "UNKNOWN")).increment()
-        self.call_duration_ms.labels(name).add((perf_counter() - began) * 1000.0)
+        own(self, GrpcClientTask.calls).labels(name, getattr(code, "name", "UNKNOWN")).increment()
+        took = own(self, GrpcClientTask.call_duration_ms).labels(name)
+        took.add((perf_counter() - began) * 1000.0)
 
 
 class SharedChannel(grpc.Channel):  # type: ignore[misc]

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, own
 from sparts.errors import OptionError
 from sparts.net.accepting import Accepting
 from sparts.net.listeners import ConnectionLimit, Listening, refuse_below_one
@@ -164,10 +164,10 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
             idle_timeout=self.idle_timeout or 0.0,
             request_timeout=self.request_timeout or inf,
             grace=self.FIRST_REQUEST_GRACE,
-            n_accepted=self.n_accepted,
-            n_bad_requests=self.n_bad_requests,
-            n_refused=self.n_refused,
-            n_timeouts=self.n_timeouts,
+            n_accepted=own(self, NBServerTask.n_accepted),
+            n_bad_requests=own(self, NBServerTask.n_bad_requests),
+            n_refused=own(self, NBServerTask.n_refused),
+            n_timeouts=own(self, NBServerTask.n_timeouts),
         )
 
     def _runloop(self) -> None:

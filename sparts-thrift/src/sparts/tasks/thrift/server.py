@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import counter
+from sparts.counters import counter, own
 from sparts.errors import StartError, UsageError
 from sparts.option_types import size
 from sparts.options import Option, option
@@ -73,7 +73,7 @@ class ThriftServerTask(VTask):
         Raises:
             StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
         """
-        self.memory = Memory(self.max_memory, self.n_refused.increment)
+        self.memory = Memory(self.max_memory, own(self, ThriftServerTask.n_refused).increment)
         self.router = self.make_router()
         self.router.max_decoded = self.max_decoded
         super().initTask()

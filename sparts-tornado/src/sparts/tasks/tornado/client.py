@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.calls import client_wrapper
 from sparts.clock import retry_delay, timeout_of
-from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.counters import CallbackCounter, SampleType, counter, labelled, own, samples
 from sparts.counters.metric import Labelled
 from sparts.logs import log_fields
 from sparts.option_types import duration
@@ -200,7 +200,7 @@ class TornadoHTTPClientTask(TornadoTask):
             seconds = sending.again_after(response, wait, self.RETRY_MAX_WAIT)
             if seconds is None:
                 break
-            self.retried.increment()
+            own(self, TornadoHTTPClientTask.retried).increment()
             await asyncio.sleep(seconds)
             response = await self._attempt(sending.request)
         response = sending.finish(response)
@@ -209,17 +209,19 @@ class TornadoHTTPClientTask(TornadoTask):
         return response
 
     async def _attempt(self, request: HTTPRequest) -> HTTPResponse:
-        self.requests.increment()
+        own(self, TornadoHTTPClientTask.requests).increment()
         began = perf_counter()
         try:
             response = await self.client.fetch(request, raise_error=False)
         except HTTPClientError as error:
             response = error.response or HTTPResponse(request, error.code, error=error)
-        self.request_duration_ms.add((perf_counter() - began) * 1000.0)
+        own(self, TornadoHTTPClientTask.request_duration_ms).add((perf_counter() - began) * 1000.0)
         if response.code == 599:
-            self.failures.increment()
+            own(self, TornadoHTTPClientTask.failures).increment()
         else:
-            self.responses.labels(f"{response.code // 100}xx").increment()
+            own(self, TornadoHTTPClientTask.responses).labels(
+                f"{response.code // 100}xx"
+            ).increment()
         return response
 
 

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import counter
+from sparts.counters import counter, own
 from sparts.errors import LoopStoppedError, UsageError, describe, format_coroutines
 from sparts.loops import LoopTask
 from sparts.options import Option, dest_of, flag_of, option, source_of
@@ -294,11 +294,11 @@ class TwistedReactorTask(LoopTask):
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.exit_asked(error)
             return
-        self.n_callback_errors.increment()
+        own(self, TwistedReactorTask.n_callback_errors).increment()
         self.logger.error("%s: %s", what, describe(error), exc_info=exc_info(failure))
 
     def _asyncio_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.n_callback_errors.increment()
+        own(self, TwistedReactorTask.n_callback_errors).increment()
         message = context.get("message", "Error in the event loop")
         self.logger.error("%s", message, exc_info=context.get("exception"))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import CallbackCounter, counter
+from sparts.counters import CallbackCounter, counter, own
 from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import Option, option
@@ -326,7 +326,7 @@ class CommandTask(TwistedTask):
         except (SystemExit, KeyboardInterrupt) as error:
             self.loop_task.exit_asked(error)
         except BaseException:  # it must not reach the reactor, which would read no more
-            self.n_callback_errors.increment()
+            own(self, CommandTask.n_callback_errors).increment()
             self.logger.exception("Error in a callback of a command")
 
     # -- the end -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from sparts.counters import own
 from sparts.tasks.item_work import ItemWork
 from sparts.tasks.tornado.status.history import EVERY, SAMPLES
 
@@ -42,7 +43,7 @@ class Arrivals:
 
 def _taken(task: Any) -> float:
     running = sum(hasattr(each, "attempt") for each in list(_running(task).values()))
-    return float(task.n_completed() + task.n_dead_letters()) + running
+    return float(own(task, ItemWork.n_completed)() + own(task, ItemWork.n_dead_letters)()) + running
 
 
 def _running(task: Any) -> dict[Any, Any]:

@@ -12,7 +12,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sparts.counters import metrics_of
+from sparts.counters import metrics_of, own
 from sparts.errors import describe, text_of
 from sparts.loops import LoopTask
 from sparts.masking import masked
@@ -83,8 +83,8 @@ def describe_task(status: StatusTask, name: str) -> dict[str, Any] | None:
         "depends_on": [need._supervisor.name for need in service.tasks.dependencies(task)],
         "needed_by": [each._supervisor.name for each in service.tasks.dependants(task)],
         "threads": [thread.name for thread in task._supervisor.threads if thread.is_alive()],
-        "restarts": int(task.n_restarts()),
-        "failures": int(task.n_failures()),
+        "restarts": int(task._supervisor.n_restarts()),
+        "failures": int(task._supervisor.n_failures()),
         "errors": watch.errors(name),
         "letters": None if letters is None else letters.told(),
         "stacks": masked(task._format_stacks()),
@@ -212,7 +212,7 @@ def _loop(status: StatusTask, task: Any) -> list[dict[str, Any]]:
         lag = f"more than {LAG:g} s"
     facts = {"Lag now": lag}
     if hasattr(task, "n_slow_callbacks"):
-        facts["Slow callbacks"] = str(int(task.n_slow_callbacks()))
+        facts["Slow callbacks"] = str(int(own(task, type(task).n_slow_callbacks)()))
     return [{"title": "Event loop", "data": facts}]
 
 
