@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -12,8 +13,10 @@ from typing import Any
 import amqp
 import pytest
 from sparts.errors import TaskStoppedError
+from sparts.tasks.amqp.addresses import broker_addresses
 from sparts.tasks.amqp.errors import BrokenError, RemoteError
-from sparts.testing.waiting import wait_ready
+from sparts.tasks.amqp.link import Link
+from sparts.testing.waiting import no_further_threads, wait_ready
 
 from tests.amqp.crew import Crew, crew_of
 from tests.amqp.proxy import Proxy
@@ -36,6 +39,13 @@ class Feeder(Producer):
 def all_done(crew: Crew, wanted: int, timeout: float = LONG) -> None:
     """Wait until so many items are done, at least once each; 0 lost."""
     until(lambda: len(crew.done()) >= wanted, f"{wanted} items, lost none", timeout)
+
+
+def test_connection_that_got_no_thread_is_closed() -> None:
+    link = Link(broker_addresses("amqp://localhost:1"), "threadless", logging.getLogger("link"))
+    with no_further_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+        link.start()
+    link.close(0)
 
 
 @pytest.mark.parametrize("kind", ["threads", "async"])

@@ -9,7 +9,7 @@ import pytest
 from sparts.errors import StartError
 from sparts.tasks.asgi import AsgiTask, WsgiTask
 from sparts.testing import log_of, running, service_of
-from sparts.testing.waiting import WAIT
+from sparts.testing.waiting import WAIT, no_further_threads
 
 from tests.asgi import framework_apps
 from tests.asgi.conftest import HERE, Served
@@ -39,6 +39,14 @@ def asgi(service_factory: Any) -> Any:
 def wsgi(service_factory: Any) -> Any:
     """Give a function that serves a WSGI application."""
     return serving(service_factory, WsgiTask, "wsgi")
+
+
+def test_wsgi_stops_without_any_further_thread(wsgi: Any) -> None:
+    served = wsgi(framework_apps.flask_app())
+    assert served.get("/hello/you")[0] == 200
+    with no_further_threads():
+        served.service.shutdown()
+        served.service.join(WAIT)
 
 
 def post(served: Served, path: str, body: Any) -> bytes:

@@ -12,6 +12,7 @@ from sparts.rpc.command import main as rpc_command
 from sparts.tasks.dbus.rpc import RPCDBusTask
 from sparts.testing.rpc.kit import Kit
 from sparts.testing.running import ServiceFactory, service_of
+from sparts.testing.waiting import no_further_threads
 
 from tests.dbus.daemons import Daemon
 from tests.rpc.odd import OddTask
@@ -106,3 +107,10 @@ def test_a_lost_bus_is_connected_again(factory: ServiceFactory, tmp_path: Path) 
             daemon.wait_for_name("org.sparts.rpc.Service")
             assert odd.total(iter([2])) == 2
         factory.stop(service)
+
+
+def test_client_that_got_no_thread_tries_again(bus: Daemon) -> None:
+    with connect(f"dbus:{NAME}?bus={bus.address}", Kit) as kit:
+        with no_further_threads(), pytest.raises(UnavailableError, match="can't start new thread"):
+            kit.nothing()
+        assert kit.nothing() is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.errors import OptionError
+from sparts.errors import OptionError, StartError
 from sparts.hookspecs import hookimpl
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.running import make_service, running, service_of
@@ -43,6 +43,22 @@ def test_status_listens_on_its_own_loopback_port() -> None:
     ns = make_service(cls).options
     assert (ns.http_host, ns.http_port, ns.http_sock) == ("0.0.0.0", 8000, "/run/app.sock")
     assert (ns.status_host, ns.status_port, ns.status_sock) == ("127.0.0.1", 8081, None)
+
+
+def test_start_without_a_thread_for_samples(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        if self.name.endswith("sampler"):
+            raise RuntimeError("can't start new thread")
+        begin(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(StartError, match="can't start new thread"):
+        make_service(service_of("StatusHTTPTask"), "--status-port", "0").startBG()
+    assert "failed while stopping" not in caplog.text
 
 
 # -- what every endpoint does ----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.tasks.twisted import TwistedReactorTask, TwistedTask
 from sparts.testing.loops import WAIT, errors_of
 from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import no_further_threads
 from sparts.vtask import RestartPolicy
 from twisted.internet import reactor as global_reactor
 from twisted.internet import threads, utils
@@ -100,6 +101,15 @@ def test_on_asyncio_loop_coroutine_awaits_asyncio_and_deferreds(kind: str) -> No
 
     with reactor_of(kind) as task:
         assert task.call(work).result(WAIT) == "deferred and thread"
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "shared"])
+def test_stop_that_gets_no_further_thread(kind: str) -> None:
+    with reactor_of(kind) as task:
+        task.call(asyncio.to_thread, int).result(WAIT)
+        with no_further_threads():
+            task.service.shutdown()
+            task.service.join(WAIT)
 
 
 def test_on_another_reactor_awaiting_asyncio_is_clear_error() -> None:

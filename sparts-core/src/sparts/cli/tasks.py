@@ -113,8 +113,7 @@ def _text(found: inspection.Inspected) -> str:
 def _describe_all(found: inspection.Inspected) -> dict[str, Any]:
     task: Any = found.task  # `_load` has found it
     options = [_describe_option(binding) for binding in bound_options(task, inspection.Sparts)]
-    doc = inspect.getdoc(task)
-    return {**inspection.describe(found), "documentation": doc, "options": options}
+    return {**inspection.describe(found), "documentation": inspect.getdoc(task), "options": options}
 
 
 def _describe_option(binding: Binding) -> dict[str, Any]:

@@ -229,7 +229,8 @@ async def _wind_up(grace: float | None) -> None:
     loop = asyncio.get_running_loop()
     await loop.shutdown_asyncgens()
     if grace is None:
-        await loop.shutdown_default_executor()
+        with contextlib.suppress(RuntimeError):  # no thread is left for it: close() ends it
+            await loop.shutdown_default_executor()
 
 
 # -- the watch -------------------------------------------------------------------------------------

@@ -370,5 +370,4 @@ class DirectoryWatcherTask(PollerTask):
                 worker.schedule = self._make_schedule()
 
     def _stat(self, name: str) -> Any:
-        path = os.path.join(self._directory, name)
-        return self._states.look(path, self._known.get(name))
+        return self._states.look(os.path.join(self._directory, name), self._known.get(name))

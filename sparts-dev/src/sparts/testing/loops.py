@@ -21,7 +21,7 @@ from sparts.loops import LoopTask
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy
 from sparts.testing.loop_calls import Bound, LoopCalls, errors_of, switches_of
-from sparts.testing.waiting import WAIT, error_of
+from sparts.testing.waiting import WAIT, error_of, no_further_threads
 from sparts.vtask import VTask
 
 __all__ = [
@@ -346,3 +346,14 @@ class AsyncioLoopContract(LoopContract):
     def crash(self, task: Any) -> None:
         """See `LoopContract.crash`."""
         task.loop.stop()
+
+    def test_a_stop_that_gets_no_further_thread_is_in_order(self) -> None:
+        """The threads of the loop's executor end without another one that waits for them."""
+        import asyncio
+
+        thread = self.make(self.loop_task).startBG()
+        thread.service.requireTask(self.loop_task).call(asyncio.to_thread, int).result(WAIT)
+        with no_further_threads():
+            thread.service.shutdown()
+            thread.join(WAIT)
+        assert thread.status == 0

@@ -258,3 +258,16 @@ def log_of(service: VService, level: int = logging.DEBUG) -> Iterator[LogRecorde
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
+
+
+@contextlib.contextmanager
+def no_further_threads() -> Iterator[None]:
+    """Have no thread of this process begin, as on a system that has none left.
+
+    RuntimeError: what `threading.Thread.start` raises meanwhile, in every thread.
+    """
+    from unittest import mock
+
+    refuse = mock.Mock(side_effect=RuntimeError("can't start new thread"))
+    with mock.patch.object(threading.Thread, "start", refuse):
+        yield

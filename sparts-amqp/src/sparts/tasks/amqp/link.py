@@ -93,8 +93,9 @@ class Link:
         """Start the thread, unless it runs."""
         with self._lock:
             if self._thread is None and self._stop_by is None:
-                self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+                thread.start()
+                self._thread = thread
 
     def post(self, call: Callable[[], object]) -> None:
         """Have a function called in the thread, whether there is a connection or not."""

@@ -122,7 +122,10 @@ class Threads:
     async def close(self, seconds: float | None) -> None:
         """Wait for the end of the threads, for at most some seconds."""
         self.end()
-        waited = asyncio.get_running_loop().run_in_executor(None, self._wait)
+        try:
+            waited = asyncio.get_running_loop().run_in_executor(None, self._wait)
+        except RuntimeError:  # no thread is left that could wait; they end all the same
+            return
         await asyncio.wait([waited], timeout=seconds)
 
     def _wait(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter, own
@@ -199,7 +200,8 @@ class TwistedReactorTask(LoopTask):
             if left:
                 loop.run_until_complete(asyncio.wait(left))
             loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
+            with contextlib.suppress(RuntimeError):  # no thread is left that could wait
+                loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
             self._loop = None
 

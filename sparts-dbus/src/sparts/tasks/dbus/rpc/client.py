@@ -169,11 +169,17 @@ class _Connection:
                 work.close()
                 raise UnavailableError("This client is closed.", maybe_run=False)
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._loop,), name="rpc-dbus client", daemon=True
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=self._run, args=(loop,), name="rpc-dbus client", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system allows no more threads
+                    work.close()
+                    loop.close()
+                    raise UnavailableError(str(error), maybe_run=False) from error
+                self._loop, self._thread = loop, thread
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -118,8 +118,9 @@ class StatusHTTPTask(StatusTask):
         self._announce()
         if self._sampler is None:
             name = f"{self._supervisor.logger.name}.sampler"
-            self._sampler = threading.Thread(target=self._sample, name=name, daemon=True)
-            self._sampler.start()
+            sampler = threading.Thread(target=self._sample, name=name, daemon=True)
+            sampler.start()
+            self._sampler = sampler
         local = all(isinstance(each, str) or is_loopback(each) for each in self.bound_addrs)
         if self.control and not local and self.ssl_context is None:
             self.logger.warning(
