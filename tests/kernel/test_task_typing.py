@@ -12,10 +12,12 @@ from tests.processes import captured
 TYPED = """
 from typing import Any, assert_type
 from sparts.vservice import VService
-from sparts.vtask import VTask
+from sparts.vtask import TaskReference, VTask
 
 class Mailer(VTask):
     sent: int = 0
+
+reference: TaskReference = Mailer
 
 def check(service: VService, task: VTask) -> None:
     assert_type(service.requireTask(Mailer), Mailer)

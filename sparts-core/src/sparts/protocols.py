@@ -79,14 +79,13 @@ if TYPE_CHECKING:  # at run time they would only take time
         DEPS_OPTIONAL: ClassVar[bool]
         LOOPLESS: ClassVar[bool]
         RESTART: ClassVar[Any]
+        STOP_TIMEOUT: ClassVar[float | None]
         name: str
         logger: logging.Logger
         service: Any
         _n_failures: Any
         _n_restarts: Any
 
-        @property
-        def STOP_TIMEOUT(self) -> float | None: ...  # noqa: D102, N802
         @property
         def healthy(self) -> bool: ...  # noqa: D102
         @property
