@@ -12,12 +12,30 @@ from tests.processes import captured
 TYPED = """
 from typing import Any, assert_type
 from sparts.vservice import VService
-from sparts.vtask import TaskReference, VTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask
+from sparts.vtask import RestartPolicy, TaskReference, VTask
 
 class Mailer(VTask):
     sent: int = 0
 
-reference: TaskReference = Mailer
+class Clock(PeriodicTask):
+    INTERVAL = 5
+    LOOPLESS = True
+    DEPS = [Mailer]
+    RESTART = RestartPolicy("on-failure", limit=3)
+
+class Items(QueueTask[int, int]):
+    WORKERS = 3
+    STOP_TIMEOUT = 5.0
+    DEPS = [Clock, "Mailer"]
+    DEPS_OPTIONAL = False
+    RESTART = "on-failure"
+
+references: list[TaskReference] = [Mailer, Clock, Items]
+
+class Both(VService):
+    TASKS = [Mailer, Clock, Items, "other=Mailer"]
 
 def check(service: VService, task: VTask) -> None:
     assert_type(service.requireTask(Mailer), Mailer)

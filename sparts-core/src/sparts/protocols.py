@@ -76,10 +76,6 @@ if TYPE_CHECKING:  # at run time they would only take time
     class Task(Protocol):
         """A task, as its parts and plugins see it."""
 
-        DEPS_OPTIONAL: ClassVar[bool]
-        LOOPLESS: ClassVar[bool]
-        RESTART: ClassVar[Any]
-        STOP_TIMEOUT: ClassVar[float | None]
         name: str
         logger: logging.Logger
         service: Any
@@ -109,6 +105,18 @@ if TYPE_CHECKING:  # at run time they would only take time
         def _left_out(self) -> None: ...
         def _workers_left(self) -> None: ...
         def _format_stacks(self) -> str: ...
+
+    class SupervisedTask(Task, Protocol):
+        """A task, as its supervisor sees it: with what its class sets.
+
+        `Task` has none of it, as pyright would refuse classes with ``LOOPLESS = True`` and the like
+        as ``type[Task]``: they do not repeat that it is a ClassVar, and of which type.
+        """
+
+        DEPS_OPTIONAL: ClassVar[bool]
+        LOOPLESS: ClassVar[bool]
+        RESTART: ClassVar[Any]
+        STOP_TIMEOUT: ClassVar[float | None]
 
     class Address(Protocol):
         """Where a server task is to listen, as the writers of unit files see it."""

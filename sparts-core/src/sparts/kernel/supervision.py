@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sparts.counters import Sum
     from sparts.kernel.health import Health
-    from sparts.protocols import Task
+    from sparts.protocols import SupervisedTask as Task
 
     class Neighbours(Protocol):
         """The tasks of a service, as their supervisors see them."""
