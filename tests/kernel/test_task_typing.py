@@ -52,11 +52,79 @@ def test_mypy_knows_the_class_of_a_task(tmp_path: Path) -> None:
     assert '"Mailer" has no attribute "missing"' in error
 
 
+SERVICE = """
+from sparts.tasks.async_periodic import AsyncPeriodicTask
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.file import DirectoryWatcherTask
+from sparts.tasks.periodic import ExecuteContext, PeriodicTask
+from sparts.tasks.poller import PollerTask
+from sparts.tasks.queue import QueueTask
+from sparts.vservice import VService
+from sparts.vtask import RestartPolicy, VTask
+
+class Sender(QueueTask[str, int]):
+    RESTART = RestartPolicy("on-failure", limit=3)
+    STOP_TIMEOUT = 5.0
+    WORKERS = 3
+
+    def execute(self, item: str, context: ExecuteContext) -> int:
+        return len(item)
+
+class Late(AsyncQueueTask[str, int]):
+    async def execute(self, item: str, context: ExecuteContext) -> int:
+        return len(item)
+
+class Poll(PollerTask):
+    DEPS = [Sender, "Late"]
+    INTERVAL = "5s"
+    RESTART = "always"
+
+    def fetch(self) -> int:
+        return 1
+
+class Tick(AsyncPeriodicTask):
+    async def execute(self, context: ExecuteContext | None = None) -> None: ...
+    async def stop_in_loop(self) -> None: ...
+
+class Watch(DirectoryWatcherTask):
+    PATH = "/tmp"
+
+class Plain(AsyncioTask):
+    async def run(self) -> None: ...
+    def stop_in_loop(self) -> None: ...
+
+class Awaiting(AsyncioTask):
+    async def run(self) -> None: ...
+    async def start_in_loop(self) -> None: ...
+
+class Idle(VTask):
+    LOOPLESS = True
+    DEPS_OPTIONAL = False
+
+class Service(VService):
+    TASKS = [Sender, Late, Poll, "Tick", Watch, Plain, Awaiting, Idle]
+"""
+
+
+def test_mypy_knows_what_a_service_may_have(tmp_path: Path) -> None:
+    assert errors_of(tmp_path, SERVICE) == []
+
+
+def test_pyright_knows_what_a_service_may_have(tmp_path: Path) -> None:
+    assert pyright_errors(tmp_path, SERVICE) == []
+    (error,) = pyright_errors(tmp_path, SERVICE.replace("Idle]", "Idle, int]"))
+    assert "Sequence[TaskReference]" in error
+
+
 def test_pyright_knows_the_class_of_a_task(tmp_path: Path) -> None:
-    (tmp_path / "typed.py").write_text(TYPED)
+    assert pyright_errors(tmp_path, TYPED) == []
+
+
+def pyright_errors(folder: Path, text: str) -> list[str]:
+    """Give the errors that pyright finds in a module."""
+    (folder / "typed.py").write_text(text)
     checker = Path(sys.executable).with_name("basedpyright")
-    done = captured(
-        [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"], cwd=tmp_path
-    )
-    found = json.loads(done.stdout)["generalDiagnostics"]
-    assert [each["message"] for each in found if each["severity"] == "error"] == []
+    command = [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"]
+    found = json.loads(captured(command, cwd=folder).stdout)["generalDiagnostics"]
+    return [each["message"] for each in found if each["severity"] == "error"]

@@ -29,7 +29,7 @@ def listed(cls: type[Any], attribute: str) -> tuple[TaskReference, ...]:
         UsageError: it is no list, or lists what is neither a class nor a name.
     """
     value: Any = getattr(cls, attribute, ())
-    if isinstance(value, str | type | dict) or not isinstance(value, Iterable):
+    if isinstance(value, str | type | dict | Iterator) or not isinstance(value, Iterable):
         one = repr(value) if isinstance(value, str) else getattr(value, "__name__", "...")
         what = f"is no list of tasks. Write {attribute} = [{one}]"
     elif wrong := [each for each in value if not isinstance(each, str | type)]:

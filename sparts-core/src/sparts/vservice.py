@@ -231,7 +231,9 @@ class VService(EstablishedService):
     def from_args(cls, argv: Sequence[str] | None = None, name: str | None = None) -> Self:
         """Return a new instance with the options that a command line gives; nothing is started.
 
-        The environment and the configuration files count as for `initFromCLI`.
+        The environment and the configuration files count as for `initFromCLI`. Options that ask for
+        something else than a run, such as ``--write-config`` or ``--status``, are options like
+        others here: required ones must be given, and only `initFromOptions` acts on them.
 
         Args:
             argv: the arguments, without the program's name; None: those of the process.

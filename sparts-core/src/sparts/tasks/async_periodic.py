@@ -75,9 +75,9 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         else:
             self._runs.settle(run.futures, "set_result", result)
 
-    async def stop_in_loop(self) -> None:
+    def stop_in_loop(self) -> Any:
         """Wait for the run that is under way, and cancel it if there is no more time for it."""
-        await self._end_workers(timeout_of(self.seconds_to_stop()))
+        return self._end_workers(timeout_of(self.seconds_to_stop()))
 
 
 class _AsyncRuns(Runs):

@@ -110,9 +110,9 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
             raise error
         return CancelledError(f"{self.name} was cancelled while it worked on the item.")
 
-    async def stop_in_loop(self) -> None:
+    def stop_in_loop(self) -> Any:
         """Wait for the workers, which end when there is nothing left to do; see `join`."""
-        await self._end_workers(None)
+        return self._end_workers(None)
 
     def join(self) -> None:
         """Wait for the workers; give up what they have not done in time, and cancel them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import must_override
 from sparts.errors import TaskFailedError, format_coroutine
@@ -46,7 +46,7 @@ class AsyncioTask(LoopBoundTask):
         """
         raise NotImplementedError(f"{self.name} has nothing to do: write its run().")
 
-    def start_in_loop(self) -> None:
+    def start_in_loop(self) -> Any:
         """Start the workers, without waiting for them."""
         self._told_to_stop = asyncio.Event()
         if not self._coroutines:
@@ -68,9 +68,9 @@ class AsyncioTask(LoopBoundTask):
         worker.add_done_callback(self._left)
         return worker
 
-    async def stop_in_loop(self) -> None:
+    def stop_in_loop(self) -> Any:
         """Cancel the workers, and wait for their end."""
-        await self._end_workers(0.0)
+        return self._end_workers(0.0)
 
     async def _end_workers(self, seconds: float | None) -> None:
         """Wait for the end of the workers; cancel those that have not ended after ``seconds``."""

@@ -162,9 +162,8 @@ def misspelt(names: Iterable[str], service: VService) -> Iterator[str]:
         for flag, known in entry_points.known_providers(entry_points.OPTIONS).items():
             if name == f"{prefix}{flag[2:].replace('-', '_').upper()}":
                 yield unread.format(name, entry_points.install_hint(known))
-    entries = entry_points.installed()
-    there = {*BUILT_IN, *(name for each in entries for name in (each.name, each.distribution))}
-    folded = {entry_points.normalized(name): name for name in there}
+    theirs = ((each.name, each.distribution) for each in entry_points.installed())
+    folded = {entry_points.normalized(name): name for name in sum(theirs, BUILT_IN)}
     for name in sorted({*map(entry_points.normalized, entry_points.kept_out_names())} - {*folded}):
         if near := [each for each in folded if is_one_edit(name, each)]:
             yield f"No plugin {name!r} is there to be kept out. Did you mean {folded[min(near)]!r}?"

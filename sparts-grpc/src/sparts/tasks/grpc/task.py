@@ -233,7 +233,7 @@ class GrpcTask(Metered, AsyncioServerTask):
             compression=_COMPRESSIONS[self.compression or "none"],
         )
 
-    def start_in_loop(self) -> None:
+    def start_in_loop(self) -> Any:
         """Begin to accept connections."""
         if "calls_server" in vars(self):  # the loop was restarted
             self.calls_server.threads.end()

@@ -110,7 +110,7 @@ class TornadoHTTPClientTask(TornadoTask):
     client: CurlAsyncHTTPClient
     """Tornado's client, from the start on; to be used on the loop alone."""
 
-    def start_in_loop(self) -> None:
+    def start_in_loop(self) -> Any:
         """Make the client."""
         self._calls: set[asyncio.Task[Any]] = set()
         self.client = CurlAsyncHTTPClient(

@@ -135,7 +135,7 @@ class TornadoHTTPTask(Metered, RequestLimits, ConnectionLimit, Listening, Tornad
             max_memory=self.max_memory and max(self.max_memory, self.max_body),
         )
 
-    def start_in_loop(self) -> None:
+    def start_in_loop(self) -> Any:
         """Begin to accept connections."""
         self.ending = asyncio.Event()
         if self.server.loop is not asyncio.get_running_loop():

@@ -102,7 +102,7 @@ class TwistedReactorTask(LoopTask):
 
     def _shared(self) -> AsyncioLoopTask:
         assert self.LOOP is not None  # noqa: S101 - asked by who knows
-        task = self.service.requireTask(self.LOOP)
+        task: Any = self.service.requireTask(self.LOOP)
         if not isinstance(task, AsyncioLoopTask):
             raise UsageError(f"{self.name}.LOOP is {task.name}, which is no AsyncioLoopTask.")
         return task

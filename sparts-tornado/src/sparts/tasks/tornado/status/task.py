@@ -111,7 +111,7 @@ class StatusHTTPTask(StatusTask):
             (".*", handlers.NotFound, mine),
         ]
 
-    def start_in_loop(self) -> None:
+    def start_in_loop(self) -> Any:
         """Begin to accept connections; warn if the token of the controls can be overheard."""
         self.feed: Feed = Feed(self)
         super().start_in_loop()
