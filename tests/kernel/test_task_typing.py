@@ -13,7 +13,8 @@ TYPED = """
 from typing import Any, assert_type
 from sparts.vservice import VService
 from sparts.tasks.periodic import PeriodicTask
-from sparts.tasks.queue import QueueTask
+from sparts.tasks.file import DirectoryWatcherTask
+from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.vtask import RestartPolicy, TaskReference, VTask
 
 class Mailer(VTask):
@@ -31,6 +32,14 @@ class Items(QueueTask[int, int]):
     DEPS = [Clock, "Mailer"]
     DEPS_OPTIONAL = False
     RESTART = "on-failure"
+
+    def execute(self, photo: int, attempt: ExecuteContext) -> int:
+        return photo
+
+class Files(DirectoryWatcherTask):
+    def onFileCreated(self, filename: str, found: object) -> None: ...
+    def onFileChanged(self, filename: str, before: object, after: object) -> None: ...
+    def onValueChanged(self, before: object, after: object) -> None: ...
 
 references: list[TaskReference] = [Mailer, Clock, Items]
 

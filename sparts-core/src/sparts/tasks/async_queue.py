@@ -50,7 +50,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
     )
 
     @must_override
-    async def execute(self, item: Item, context: ExecuteContext) -> Result:
+    async def execute(self, item: Item, context: ExecuteContext, /) -> Result:
         """Work on an item; called in the loop. See `QueueTask` for what becomes of the item.
 
         It may still be called after `running` has become False, see ``DRAIN``.

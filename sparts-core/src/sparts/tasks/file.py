@@ -94,19 +94,19 @@ class DirectoryWatcherTask(PollerTask):
 
     # -- to override; all are called in the worker thread ------------------------------------------
 
-    def onFileCreated(self, name: str, stat: os.stat_result) -> None:  # noqa: N802
+    def onFileCreated(self, name: str, stat: os.stat_result, /) -> None:  # noqa: N802
         """Take a new file; the default does nothing."""
 
-    def onFileDeleted(self, name: str, old_stat: os.stat_result) -> None:  # noqa: N802
+    def onFileDeleted(self, name: str, old_stat: os.stat_result, /) -> None:  # noqa: N802
         """Take note of a file that is gone; the default does nothing."""
 
     def onFileChanged(  # noqa: N802
-        self, name: str, old_stat: os.stat_result, new_stat: os.stat_result
+        self, name: str, old_stat: os.stat_result, new_stat: os.stat_result, /
     ) -> None:
         """Take a file with other contents, times or identity; the default does nothing."""
 
     def onFileMoved(  # noqa: N802
-        self, old_name: str, new_name: str, old_stat: os.stat_result, new_stat: os.stat_result
+        self, old_name: str, new_name: str, old_stat: os.stat_result, new_stat: os.stat_result, /
     ) -> None:
         """Take note of a file with a new name within the directory; with inotify alone.
 
@@ -122,7 +122,7 @@ class DirectoryWatcherTask(PollerTask):
     def onDirectoryCreated(self) -> None:  # noqa: N802
         """Take note that the directory is back, before its files; the default does nothing."""
 
-    def onValueChanged(self, old: Files, new: Files) -> None:  # noqa: N802
+    def onValueChanged(self, old: Files, new: Files, /) -> None:  # noqa: N802
         """Take a difference between two readings of the whole directory.
 
         The default calls the callbacks for files. If it is overridden, every event has the

@@ -86,7 +86,7 @@ class ItemWork(VTask, Generic[Item, Result]):
     # -- to override -------------------------------------------------------------------------------
 
     @must_override
-    def execute(self, item: Item, context: ExecuteContext) -> Result | Awaitable[Result]:
+    def execute(self, item: Item, context: ExecuteContext, /) -> Result | Awaitable[Result]:
         """Work on an item; called in a worker thread. See the class for what becomes of the item.
 
         It may still be called after `running` has become False, see ``DRAIN``.

@@ -36,7 +36,7 @@ class PollerTask(PeriodicTask):
         """
         raise NotImplementedError(f"{self.name} has nothing to fetch: write its fetch().")
 
-    def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
+    def onValueChanged(self, old: Any, new: Any, /) -> None:  # noqa: N802
         """Take a new value; called in the worker thread, after `getValue` gives it.
 
         ``old`` is `current_value`: None the first time. The default does nothing. After `TryLater`
