@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sparts import entry_points
 from sparts.dispatch import Hooks
-from sparts.options.plain import bound_options
+from sparts.options.sources import bound_options
 from sparts.vservice import VService
 
 ROOT = Path(__file__).resolve().parents[1]

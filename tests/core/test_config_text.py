@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
 from sparts.builtin.config.text import toml, written_config
-from sparts.kernel import command_line
+from sparts.kernel.runner import parse_command_line
 from sparts.option_types import (
     Endpoint,
     duration,
@@ -65,7 +65,7 @@ SERVICE = service_of(TASK, limit=option(type=int, default=10, choices=[10, 20]))
 def printed(capsys: pytest.CaptureFixture[str], service: Any, *argv: str) -> str:
     """What is printed before the exit with status 0."""
     with pytest.raises(SystemExit) as end:
-        sys.exit(service.initFromOptions(command_line.parse(service, argv)))
+        sys.exit(service.initFromOptions(parse_command_line(service, argv)))
     assert end.value.code == 0
     return capsys.readouterr().out
 

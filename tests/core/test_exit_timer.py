@@ -14,7 +14,7 @@ HANGS = "import ctypes; ctypes.PyDLL(None).pause()"  # never releases the interp
 
 
 def run(code: str, **settings: Any) -> subprocess.CompletedProcess[str]:
-    head = "import sys; from sparts.exit_timer import ExitTimer; timer = ExitTimer()\n"
+    head = "import sys; from sparts.this_process import ExitTimer; timer = ExitTimer()\n"
     command = [sys.executable, "-c", head + code]
     return subprocess.run(
         command, stdout=subprocess.PIPE, text=True, timeout=60, check=False, **settings
@@ -51,7 +51,7 @@ def test_timer_that_is_called_off_ends_nothing() -> None:
     "lacking",
     [
         "sys.modules['ctypes'] = None",
-        "import sparts.exit_timer; sparts.exit_timer._started_timer = None",
+        "import sparts.this_process; sparts.this_process._started_timer = None",
     ],
 )
 def test_without_timer_of_system_watchdog_ends(lacking: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sparts import logs
-from sparts.logs.handlers import LogFileHandler
+from sparts.logs.logfile import LogFileHandler
 
 from tests.core.log_helpers import FakeStderr, logging_as
 
@@ -24,7 +24,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room = 10**9
         self._write = os.write
-        monkeypatch.setattr("sparts.logs.handlers.os.write", self.write)
+        monkeypatch.setattr("sparts.logs.logfile.os.write", self.write)
 
     def write(self, descriptor: int, data: bytes) -> int:
         """Write what there is room for, as write(2) does."""
@@ -71,7 +71,7 @@ def test_full_disk_is_told_once_over_reloads(stderr: FakeStderr) -> None:
     setup.watch(told.append)
     for _ in range(2):
         logging.getLogger("Svc").info("x")
-        setup.reopen()
+        setup.handler.reopen()
     handler = setup.handler
     setup.close()
     assert told == [FULL.format("/dev/full")]
@@ -109,9 +109,9 @@ def test_rotation_without_a_folder_is_trouble(stderr: FakeStderr, tmp_path: Path
     setup = logs.configure("Svc", logfile=folder / "log")
     setup.watch(told.append)
     folder.rename(tmp_path / "gone")
-    setup.reopen()
+    setup.handler.reopen()
     folder.mkdir()
-    setup.reopen()
+    setup.handler.reopen()
     setup.close()
     assert [line.partition(",")[0] for line in told] == ["Cannot open the log file again", ""]
     assert stderr.getvalue().count("Cannot open") == 1
@@ -126,7 +126,7 @@ def test_restart_keeps_the_file_and_its_trouble(tmp_path: Path, disk: Disk) -> N
     (tmp_path / "log").unlink()
     second = logs.configure("Svc", logfile=tmp_path / "log", before=first)
     second.watch(later.append)
-    assert first.handler is None
+    assert not isinstance(first.handler, LogFileHandler)
     assert logging.getLogger("Svc").level == logging.DEBUG
     assert later == told == [FULL.format(tmp_path / "log")]
     second.close()

@@ -88,7 +88,7 @@ def test_500_log_files_leave_nothing_behind(tmp_path: Path) -> None:
     before, handlers = descriptors(), len(logging._handlerList)  # type: ignore[attr-defined]
     for _ in range(500):
         setup = logs.configure("Svc", logfile=tmp_path / "log")
-        setup.reopen()
+        setup.handler.reopen()
         setup.close()
     gc.collect()
     assert descriptors() == before
@@ -103,7 +103,7 @@ def test_application_that_configured_logging_is_left_alone(
     root.addHandler(own)
     setup = logs.configure("Svc", level="DEBUG", logfile=tmp_path / "log", format="json")
     setup.set_levels("DEBUG", [])
-    setup.reopen()
+    setup.handler.reopen()
     assert root.handlers == [own]
     assert logging.getLogger("Svc").level == logging.NOTSET
     assert not (tmp_path / "log").exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sparts import options
 from sparts.errors import OptionError, UsageError
 from sparts.options import Option, option
-from sparts.options.plain import read_plainly
+from sparts.options.sources import read_plainly
 from sparts.vservice import VService
 
 from tests.core.option_owners import parser_of

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from sparts.exit_timer import GUARD_GRACE
 from sparts.option_types import duration
 from sparts.settings import Settings
 from sparts.tasks.tornado.status import StatusHTTPTask
+from sparts.this_process import GUARD_GRACE
 
 from scripts.build_distributions import ROOT
 from tests.ecosystem.documentation import Block, find_blocks

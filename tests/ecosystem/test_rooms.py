@@ -62,8 +62,8 @@ def test_every_module_of_plugins_is_on_their_page() -> None:
 #: What the kernel imports of the storey below. Each is a library that knows no kernel.
 BELOW = """
     options option_types counters states errors clock protocols shown stats established references
-    entry_points masking context base_work calls standard_streams exit_timer system
-    settings supervision inbox dispatch records
+    entry_points masking context base_work calls this_process system
+    settings supervision inbox dispatch startup
 """
 
 

@@ -195,8 +195,8 @@ class S(VService):
 """,
 }
 HANDLER = f"""
-import atexit, ctypes, sparts.exit_timer
-sparts.exit_timer.GUARD_GRACE = sparts.exit_timer.LEAST_EXIT_TIME = 0.1
+import atexit, ctypes, sparts.this_process
+sparts.this_process.GUARD_GRACE = sparts.this_process.LEAST_EXIT_TIME = 0.1
 @atexit.register
 def hang():
     {{}}
@@ -234,8 +234,8 @@ def test_exit_has_what_is_left_of_stop_timeout(monkeypatch: pytest.MonkeyPatch) 
 
 def test_process_that_goes_on_after_its_service(tmp_path: Path) -> None:
     body = """
-import sparts.exit_timer
-sparts.exit_timer.GUARD_GRACE = sparts.exit_timer.LEAST_EXIT_TIME = 0.1
+import sparts.this_process
+sparts.this_process.GUARD_GRACE = sparts.this_process.LEAST_EXIT_TIME = 0.1
 class S(VService):
     pass
 try:

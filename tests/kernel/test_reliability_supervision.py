@@ -423,6 +423,19 @@ class S(NoThreads):
     assert any(line.startswith("dropped ") for line in process.lines)
 
 
+def test_hung_exit_without_any_further_thread(tmp_path: Path) -> None:
+    body = f"""{QUEUE}
+import atexit
+atexit.register(threading.Event().wait)
+class S(NoThreads):
+    TASKS = [Idle]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 70
+    assert any(line.startswith("Not ended within") for line in process.lines)
+
+
 def test_stop_of_a_process_without_memory(tmp_path: Path) -> None:
     """What the process has mapped is all that it may have: no stack of a thread fits in."""
     body = f"""{QUEUE}
@@ -462,8 +475,8 @@ class S(ActsWhenReady):
 
 
 STUCK = """
-import ctypes, faulthandler, sparts.exit_timer, sparts.kernel.lifecycle
-sparts.kernel.lifecycle.GUARD_GRACE = sparts.exit_timer.STACKS_TIME = 0.1
+import ctypes, faulthandler, sparts.this_process, sparts.kernel.lifecycle
+sparts.kernel.lifecycle.GUARD_GRACE = sparts.this_process.STACKS_TIME = 0.1
 class Selfish(VTask):
     def _runloop(self):
         say("begins")
@@ -487,7 +500,7 @@ def refuse(*args, **kwargs):
 class S(ActsWhenReady):
     TASKS = [Selfish]
     def when_ready(self):
-        faulthandler.dump_traceback_later = sparts.exit_timer._started_timer = refuse
+        faulthandler.dump_traceback_later = sparts.this_process._started_timer = refuse
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until_started()

@@ -52,16 +52,9 @@ def must_override(method: F) -> F:
 
 def keep_base_work(cls: Any) -> None:
     """Have the marked methods called that a class, or a class mixed into it, overrides."""
-    overridden: set[str] = set()
-    for base in cls.__mro__:
-        if base.__module__[:7] != "sparts.":
-            overridden |= _names & vars(base).keys()
-        elif vars(base).get("_base_work_kept") != len(_names):
-            base._base_work_kept = len(_names)
-            for name in _names & vars(base).keys():
-                if _is_plain(found := vars(base)[name]):
-                    setattr(base, name, base_work(found))
-    for name in overridden:
+    theirs = [base for base in cls.__mro__ if not _is_ours(base)]
+    for name in {name for base in theirs for name in _names & vars(base).keys()}:
+        _mark(cls, name)
         versions = _versions(cls, name)
         newest: Any = next(versions, None)
         if _is_plain(newest) and (marked := next(filter(_is_marked, versions), None)):
@@ -70,7 +63,21 @@ def keep_base_work(cls: Any) -> None:
 
 def marked_methods(cls: type[Any]) -> list[str]:
     """Return the names of the methods of a class that are marked, and not overridden since."""
+    for name in _names:
+        _mark(cls, name)
     return sorted(name for name in _names if _is_marked(next(_versions(cls, name), None)))
+
+
+def _mark(cls: type[Any], name: str) -> None:
+    """Mark a method wherever a class of sparts has it: only now, as few are ever overridden."""
+    for base in filter(_is_ours, cls.__mro__):
+        found: Any = vars(base).get(name)
+        if _is_plain(found):
+            setattr(base, name, base_work(found))
+
+
+def _is_ours(base: type[Any]) -> bool:
+    return base.__module__[:7] == "sparts."
 
 
 def _versions(cls: type[Any], name: str) -> Iterator[Any]:

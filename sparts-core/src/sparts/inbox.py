@@ -20,7 +20,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 from sparts.system import nonblocking_pipe
 
 MAX_WAIT = 2**31 - 1
@@ -112,8 +112,8 @@ class Inbox:
 class JobThread:
     """A daemon thread that runs jobs in the order in which they were put.
 
-    A service that stops may get no more threads from the system. So it makes those of its stop at
-    its start; one that waits for a job costs no processor time.
+    A service that stops may get no more threads from the system. So it makes those of its stop when
+    it starts; one that waits for a job costs no processor time.
 
     Args:
         name: the name of the thread.
@@ -130,6 +130,15 @@ class JobThread:
     def start(self) -> None:
         """Start the thread; `RuntimeError` if the system allows no more threads."""
         self.thread.start()
+
+    def started_or(self, other: JobThread) -> JobThread:
+        """Start the thread unless it was; return it, or another one if the system refuses that."""
+        try:
+            if self.thread.ident is None:
+                self.start()
+        except Exception:  # no thread, no memory
+            return other
+        return self
 
     def _run(self) -> None:
         for job in iter(self._jobs.get, None):

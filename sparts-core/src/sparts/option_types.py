@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from sparts.errors import text_of
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,3 +268,16 @@ def _convert_value(kind: Any, make: Any, raw: object) -> Any:
     if ours:
         _refuse(kind)
     return make(str(raw) if hasattr(raw, "isoformat") else raw)
+
+
+def display(value: object) -> str:
+    """A value as help and messages show it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return ",".join(map(display, value)) or "none"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(getattr(value, "pattern", value))

@@ -6,7 +6,7 @@ from math import inf
 
 from sparts.clock import retry_delay
 from sparts.errors import FATAL, UsageError
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 
 
 class RestartPolicy(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import signal
 import sys
@@ -115,24 +114,3 @@ def is_imported_by_a_child() -> bool:
     """
     known = sys.modules.get("multiprocessing.process")  # there in every such child
     return known is not None and getattr(known.current_process(), "_inheriting", False) is True
-
-
-@contextmanager
-def nothing_collected(for_good: bool = False) -> Iterator[None]:
-    """Pause the garbage collector: for imports, which stay to the end.
-
-    Else it looks at all of it again and again: 5 % of the start of an HTTP service.
-
-    Args:
-        for_good: whether it never looks at what there is at the end.
-    """
-    paused = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if not for_good:
-            gc.unfreeze()  # into the oldest generation
-        if paused:
-            gc.enable()

@@ -7,17 +7,18 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from sparts.system import is_imported_by_a_child, nothing_collected
+from sparts.startup import nothing_collected
+from sparts.system import is_imported_by_a_child
 
 with nothing_collected():
     from sparts import entry_points, options, plugins, references
     from sparts.errors import PluginError, UsageError, status_of
     from sparts.established import EstablishedService, TaskReference
-    from sparts.kernel import Instance, command_line
-    from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
+    from sparts.kernel import Instance, runner
+    from sparts.kernel.runner import ServiceThread
     from sparts.settings import Settings
     from sparts.shown import shown
-    from sparts.standard_streams import errors_shown, open_closed_streams
+    from sparts.this_process import errors_shown, open_closed_streams
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +73,7 @@ class VService(EstablishedService):
         """
         super().__init__()
         hooks = plugins.load_hooks()
-        classes = command_line.resolve_tasks(type(self), hooks)
+        classes = runner.resolve_tasks(type(self), hooks)
         hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
         asked = Settings.of(type(self), ns).tasks
         self._instance = Instance(self, ns, hooks, references.selected(classes, asked))
@@ -190,18 +191,17 @@ class VService(EstablishedService):
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return an empty parser for the command line; override it to bring your own."""
-        from argparse import ArgumentParser  # few starts need it: see `options.plain`
+        from argparse import ArgumentParser  # few starts need it: see `options.sources`
 
         return ArgumentParser(
             description=cls.__doc__ if "__doc__" in vars(cls) else None,
-            formatter_class=options.HelpFormatter,
             allow_abbrev=False,
         )
 
     @classmethod
     def _buildArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return the parser with all options of the service and of its tasks."""
-        return command_line.build_parser(cls, plugins.load_hooks(tolerant=True))
+        return runner.build_parser(cls, plugins.load_hooks(tolerant=True))
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -221,11 +221,11 @@ class VService(EstablishedService):
         with errors_shown(os.path.basename(sys.argv[0])):
             entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
             with nothing_collected(for_good=True):
-                ns = command_line.parse(cls, None)
+                ns = runner.parse_command_line(cls, None)
             ended = cls._run(ns, name, guard=True)
             if isinstance(ended, int):
                 sys.exit(ended)
-        end_process(ended)
+        runner.end_process(ended)
 
     @classmethod
     def from_args(cls, argv: Sequence[str] | None = None, name: str | None = None) -> Self:
@@ -243,7 +243,7 @@ class VService(EstablishedService):
             UsageError: a task, a plugin, an argument or another source of options is wrong.
             SystemExit: after ``-h`` and ``--help-all``.
         """
-        service = cls(command_line.parse(cls, argv))
+        service = cls(runner.parse_command_line(cls, argv))
         if name:
             service.name = name
         return service
@@ -279,18 +279,18 @@ class VService(EstablishedService):
             return 0
         hooks = service._instance.hooks
         try:
-            runner = hooks.call("sparts_process_wrap", service=service)
+            ended = hooks.call("sparts_process_wrap", service=service)
         except SystemExit as left:  # in the process that started a daemon
             return status_of(left)
-        if not isinstance(runner, ServiceThread):
-            raise PluginError(f"sparts_process_wrap gave {runner!r}, not what its `yield` gives.")
-        if runner.refused and runner.error is not None:
-            raise runner.error
-        return runner
+        if not isinstance(ended, ServiceThread):
+            raise PluginError(f"sparts_process_wrap gave {ended!r}, not what its `yield` gives.")
+        if ended.refused and ended.error is not None:
+            raise ended.error
+        return ended
 
     def _run_process(self) -> ServiceThread:
         """Run the service in this thread until it ends; see the hook `sparts_process_wrap`."""
-        return run_in_this_thread(self)
+        return runner.run_in_this_thread(self)
 
     def startBG(self) -> ServiceThread:  # noqa: N802
         """Start the service in a thread of its own, and return that thread once every task has

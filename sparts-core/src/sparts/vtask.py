@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts import references
 from sparts.base_work import keep_base_work, must_override
-from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater, check_wrapper, format_thread
 from sparts.established import EstablishedTask, TaskReference
 from sparts.kernel.supervision import Supervisor
 from sparts.references import Tasks
 from sparts.shown import ours, shown, take_renamed
+from sparts.startup import imported_later
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sparts.calls import Wrapper
+    from sparts.context import ExecuteContext
     from sparts.vservice import VService
+else:  # what only tasks with runs need
+    __getattr__ = imported_later(__name__, {"sparts.context": ("ExecuteContext",)})
 
 __all__ = [
     "REGISTERED", "ExecuteContext", "RestartPolicy", "SkipTask", "TaskReference", "Tasks",

@@ -106,7 +106,7 @@ def sparts_logging_configure(service: VService) -> Callable[[], object]:
 def sparts_service_reload(service: VService) -> None:
     """Open the log file again: it may have been moved away."""
     if (logging := logging_of(service)) is not None:
-        logging.reopen()
+        logging.handler.reopen()
 
 
 @hookimpl

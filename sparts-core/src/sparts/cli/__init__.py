@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from sparts import entry_points
 from sparts.errors import PluginError, SpartsError, UsageError, message_of, nearest, status_of
-from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
+from sparts.this_process import command_output, complain, open_closed_streams, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

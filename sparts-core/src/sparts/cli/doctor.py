@@ -212,11 +212,11 @@ def examine_hooks() -> Iterator[Finding]:
     """Import hook modules, hold them to the specifications, and ask what they add to a service."""
     from sparts.cli.inspection import Sparts
     from sparts.errors import UsageError
-    from sparts.kernel import command_line
+    from sparts.kernel.runner import build_parser, resolve_tasks
 
     hooks = plugins.load_hooks(tolerant=True)
     problems: list[UsageError] = []
-    for add in (command_line.resolve_tasks, command_line.build_parser):
+    for add in (resolve_tasks, build_parser):
         try:
             add(Sparts, hooks)
         except UsageError as error:

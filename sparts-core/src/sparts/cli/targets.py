@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts import entry_points, plugins
 from sparts.errors import UsageError, describe
-from sparts.kernel import command_line
+from sparts.kernel.runner import resolve_tasks
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def find_service(names: Sequence[str]) -> type[VService]:
 
 def find_tasks(names: Sequence[str]) -> list[type[Any]]:
     """Return the classes of the tasks of the service that `find_service` finds, in start order."""
-    return command_line.resolve_tasks(find_service(names), plugins.load_hooks())
+    return resolve_tasks(find_service(names), plugins.load_hooks())
 
 
 def import_object(target: str) -> Any:

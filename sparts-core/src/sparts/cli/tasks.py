@@ -14,8 +14,8 @@ from sparts.cli import inspection
 from sparts.cli.columns import rows, wrapped
 from sparts.errors import PluginError
 from sparts.masking import MASK
-from sparts.options import HelpFormatter, add_options
-from sparts.options.plain import bound_options
+from sparts.options import add_options
+from sparts.options.sources import bound_options
 
 if TYPE_CHECKING:
     from sparts.options.binding import Binding
@@ -95,9 +95,7 @@ def _load(name: str) -> inspection.Inspected:
 
 def _text(found: inspection.Inspected) -> str:
     task: Any = found.task  # `_load` has found it
-    parser = argparse.ArgumentParser(
-        add_help=False, usage=argparse.SUPPRESS, formatter_class=HelpFormatter
-    )
+    parser = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
     add_options(parser, inspection.Sparts, [task])
     lines = [f"{task.__name__}, of {found.entry.owner.strip()}", ""]
     for paragraph in (inspect.getdoc(task) or "").replace("`", "").split("\n\n"):

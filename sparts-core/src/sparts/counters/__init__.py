@@ -21,9 +21,12 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
 from sparts.counters.metric import Labelled, LiveNumber, Metric, Reading, labelled, live, own
+from sparts.startup import imported_later
 
 if TYPE_CHECKING:
     from sparts.counters.sampling import SampleType, samples
+else:  # what not every service uses
+    __getattr__ = imported_later(__name__, {"sparts.counters.sampling": ("SampleType", "samples")})
 
 __all__ = [
     "Average", "CallbackCounter", "Count", "Gauge", "Labelled", "Max", "Metric", "Min", "Reading",
@@ -32,15 +35,6 @@ __all__ = [
 ]  # fmt: skip
 
 _log = logging.getLogger("sparts.counters")
-
-
-def __getattr__(name: str) -> Any:
-    """Import what not every service uses when it is first asked for."""
-    if name not in ("SampleType", "samples"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sparts.counters import sampling
-
-    return getattr(sampling, name)
 
 
 class Sum(Metric):

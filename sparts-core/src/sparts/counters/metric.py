@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Self, TypeAlias, TypeVar, cast
 
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 
 V = TypeVar("V")
 

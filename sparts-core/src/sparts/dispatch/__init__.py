@@ -18,7 +18,7 @@ from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sparts.errors import PluginError, UsageError, code_flags, describe
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 
 if TYPE_CHECKING:
     Function = Callable[..., Any]

@@ -6,8 +6,9 @@ thread runs the code of the service and its tasks, one step after the other: pre
 start, reload, stop, join.
 
 The supervising thread must always be able to act. So it runs no code of a service, task or plugin,
-calls no hook and writes no log line. It gives these to threads that were made at the start: log
-lines to the *reporter*, the rest to the *spare*.
+calls no hook and writes no log line. It gives these to other threads: log lines to the *reporter*,
+the rest to the *spare*, which is made once the tasks have started, or when a stop begins before. If
+the system has no thread for it then, the reporter does its work.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ from sparts.errors import (
     log_error,
     type_name,
 )
-from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
 from sparts.inbox import RELOAD, STACKS, JobThread, Message, Timers, name_of
 from sparts.kernel.phases import Ending, Phases
-from sparts.standard_streams import end_output
 from sparts.states import ServiceStatus, TaskState
+from sparts.this_process import EXIT_DEADLINE, GUARD_GRACE, ExitTimer, end_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,14 +81,12 @@ class Lifecycle:
 
     def run(self) -> Instance | None:
         """Start the service and wait for its end; return the instance to run next, if any."""
-        threads = [self.reporter, self._spare, self._worker]  # the last has work at once
         self._worker.put(self._phases.prepare)
+        self.reporter.start()
         try:
-            for thread in threads:
-                thread.start()
+            self._worker.start()
         except BaseException:
-            for thread in threads:
-                thread.end()
+            self.reporter.end()
             raise
         while self._phase != "ended":
             try:
@@ -115,9 +113,11 @@ class Lifecycle:
         if not written.wait(until - monotonic()):  # nobody reads the log
             self.hung = True
         if self.hung and self._exit_timer:
+            self._start_spare()
             self._spare.put(end_output)
-        self._spare.end()
-        self._spare.join(until - monotonic())
+        if self._spare is not self.reporter:
+            self._spare.end()
+            self._spare.join(until - monotonic())
         if successor is not None or self._exit_timer is None:
             self.reporter.end()
             self.reporter.join(until - monotonic())
@@ -218,7 +218,8 @@ class Lifecycle:
         elif self._phase == "starting":
             self._phase = "alive"
             self._on_start_succeeded()
-            if self._exit_timer:  # now there is time, and memory, which a stop may lack
+            self._start_spare()  # now there is time, and memory, which a stop may lack
+            if self._exit_timer:
                 self._spare.put(self._exit_timer.prepare)
 
     def _on_stopped(self, _: object) -> None:
@@ -249,10 +250,14 @@ class Lifecycle:
             self._phases.reload_waits = True
             self._worker.put(self._phases.reload)
 
+    def _start_spare(self) -> None:
+        self._spare = self._spare.started_or(self.reporter)
+
     def _begin_stop(self, drain: float = 0.0) -> None:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
         timeout, self._reserve = self.instance.settings.stop_timeout, None
         self._phase = "draining"  # should anything here fail, the tasks are stopped all the same
+        self._start_spare()
         if self._exit_timer and timeout:
             self._exit_timer.arm(timeout + GUARD_GRACE)
         self._phases.cancelled.set()
@@ -287,6 +292,7 @@ class Lifecycle:
         self.ending.logged = error
         self.hung = True
         hangs.end()  # what hangs there is given up; another thread stops the rest
+        self._start_spare()
         self._worker, self._spare = self._spare, self.reporter
         self._begin_stop()
 

@@ -24,8 +24,8 @@ from sparts.errors import (
 )
 from sparts.inbox import Message
 from sparts.masking import masked
-from sparts.standard_streams import complain
 from sparts.states import ServiceStatus
+from sparts.this_process import complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""Runs a service, one instance after the other, in a thread or as the process."""
+"""Runs a service: from its command line, one instance after the other, in a thread or as the
+process.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,84 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparts import options, plugins, references
 from sparts.errors import log_thread_end
-from sparts.exit_timer import guard_exit, run_in_new_thread
 from sparts.inbox import Inbox, Message, SignalHandlers
 from sparts.kernel.lifecycle import Lifecycle
+from sparts.options import sources
+from sparts.shown import brings_parser
+from sparts.this_process import guard_exit, run_in_new_thread
 
 if TYPE_CHECKING:
+    import argparse
     import signal
+    from collections.abc import Sequence
 
+    from sparts.dispatch import Hooks
     from sparts.kernel import Instance
-    from sparts.protocols import Service
+    from sparts.protocols import Service, Task
+
+# -- its command line ------------------------------------------------------------------------------
+
+
+def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
+    """Return the parser with all options of the service, its tasks and these plugins.
+
+    Raises:
+        UsageError: a task cannot be resolved, or options contradict each other.
+    """
+    from sparts.options import arguments
+
+    parser: argparse.ArgumentParser = cls._makeArgumentParser()
+    owners, tasks, found = _find_options(cls, hooks)
+    arguments.add_options(parser, cls, owners)
+    arguments.add_own_arguments(parser, [cls, *tasks])
+    arguments.use_plugins(parser, found)
+    return parser
+
+
+def parse_command_line(cls: Any, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a service by its command line, with a parser only if it takes one.
+
+    Raises:
+        UsageError: a task, a plugin, an argument or another source of options is wrong.
+        SystemExit: after ``-h`` and the like.
+    """
+    owners, tasks, found = _find_options(cls, plugins.load_hooks(tolerant=True))
+    own = any(map(brings_parser, (cls, *tasks)))
+    ns = None if own else sources.parse_plainly(cls, owners, argv, found)
+    return options.parse_options(cls._buildArgumentParser(), argv) if ns is None else ns
+
+
+def _find_options(cls: Any, hooks: Hooks) -> tuple[list[type], list[type[Task]], sources.Plugins]:
+    """Return the classes with options beside the service, its tasks, and what plugins need."""
+    groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
+    blocked = {g: n for g, n in plugins.blocked_options(cls).items() if g not in groups}
+    own = [group for group in groups if not options.prefix_of(group)]
+    others = [group for group in groups if options.prefix_of(group)]
+    tasks = resolve_tasks(cls, hooks)
+
+    def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
+        hooks.tolerant = False  # -h has ended by now
+        add = sources.checked_source
+        return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
+
+    found = sources.Plugins(hooks.broken, blocked, find_sources)
+    return [*own, *blocked, *tasks, *others], tasks, found
+
+
+def resolve_tasks(cls: Any, hooks: Hooks) -> list[type[Task]]:
+    """Return the classes of this service's tasks and of what they depend on, in start order.
+
+    Raises:
+        UsageError: a task cannot be resolved; see `sparts.references.resolve_all`.
+    """
+    contributed = hooks.collect("sparts_tasks_add", references.resolve, service_class=cls)
+    own, added = references.of_class(cls), references.registered
+    return references.resolve_all(dict.fromkeys([*own, *contributed, *added]))
+
+
+# -- its life --------------------------------------------------------------------------------------
 
 
 class ServiceThread(threading.Thread):
@@ -166,8 +236,8 @@ def end_process(runner: ServiceThread) -> NoReturn:
 
     What hangs is not waited for. All that Python does at its exit is: threads of others that are no
     daemons, exit handlers, children of multiprocessing. That may take what is left of the time for
-    the stop, and at least `exit_timer.LEAST_EXIT_TIME`. Then all stacks are shown and the status is
-    70.
+    the stop, and at least `this_process.LEAST_EXIT_TIME`. Then all stacks are shown and the status
+    is 70.
 
     Raises:
         SystemExit: always, if the process is not ended at once.

@@ -18,12 +18,17 @@ from os import PathLike, fspath
 from os.path import abspath
 
 from sparts.errors import OptionError
-from sparts.logs.formats import SecretFilter, log_fields, make_formatter
-from sparts.logs.handlers import LogFileHandler, OutputHandler, StderrHandler
+from sparts.logs.formats import (
+    OutputHandler,
+    SecretFilter,
+    StderrHandler,
+    log_fields,
+    make_formatter,
+)
 from sparts.masking import hide_secret
 from sparts.option_types import Expected
-from sparts.records import NamedTuple
-from sparts.standard_streams import reason_of
+from sparts.startup import NamedTuple
+from sparts.this_process import reason_of
 
 __all__ = [
     "FORMATS", "TIMES", "Logging", "SecretFilter", "configure", "hide_secret", "level_for",
@@ -37,6 +42,7 @@ if logging.lastResort is not None:  # what is logged before there is a handler
 _Target = tuple[str | None, str, str | None]
 # The handlers in use by their path, format and time, with the names of the services of each.
 _OURS: dict[_Target, tuple[OutputHandler, list[str]]] = {}
+_NOBODYS = OutputHandler()  # of a service whose application configured logging itself
 _lock = threading.Lock()
 
 
@@ -77,11 +83,11 @@ class Logging:
     """The logging of one service, from `configure` to `close`.
 
     Attributes:
-        handler: what writes; None if the application configured logging itself.
+        handler: what writes; one that nobody logs to if the application configured logging itself.
     """
 
     def __init__(self, own: Sequence[str]) -> None:
-        self.handler: OutputHandler | None = None
+        self.handler: OutputHandler = _NOBODYS
         self._own = own  # whose level is the service's; its name first
         self._levels: dict[logging.Logger, int] = {}
         self._undo = ExitStack()
@@ -94,7 +100,7 @@ class Logging:
             levels: pairs of a logger's name and its level.
         """
         self._restore_levels()
-        if self.handler is None:
+        if self.handler is _NOBODYS:
             return
         libraries = max(_number(level), logging.WARNING)
         for name, value in [(None, libraries), *((own, level) for own in self._own), *levels]:
@@ -114,34 +120,16 @@ class Logging:
             observer: gets a sentence, or "" when lines can be written again. It is called by
                 the thread that logs, and must not log or block.
         """
-        if self.handler is not None:
-            self.handler.observers.append(observer)
-            self._undo.callback(self.handler.observers.remove, observer)
-            if self.handler.trouble:
-                observer(self.handler.trouble)
-
-    def reopen(self) -> None:
-        """Open the log file again by its path, after a rotation; nothing to do for stderr."""
-        if isinstance(self.handler, LogFileHandler):
-            self.handler.reopen()
-
-    def take_output(self) -> bool:
-        """Have the log file take standard output and error as well; False: there is no file."""
-        if not isinstance(self.handler, LogFileHandler):
-            return False
-        self.handler.take_output()
-        return True
-
-    def give(self, uid: int, gid: int) -> None:
-        """Make the log file another user's, who is to write to it."""
-        if isinstance(self.handler, LogFileHandler):
-            self.handler.give(uid, gid)
+        self.handler.observers.append(observer)
+        self._undo.callback(self.handler.observers.remove, observer)
+        if self.handler.trouble:
+            observer(self.handler.trouble)
 
     def close(self) -> None:
         """Undo `configure`: handlers, filters and levels are as they were. May be called twice."""
         self._restore_levels()
         self._undo.close()
-        self.handler = None
+        self.handler = _NOBODYS
 
 
 def configure(
@@ -221,7 +209,11 @@ def _acquire(target: _Target, name: str) -> OutputHandler:
     with _lock:
         if target not in _OURS:
             path, format, time = target
-            handler = StderrHandler() if path is None else LogFileHandler(path)
+            handler: OutputHandler = StderrHandler()
+            if path is not None:
+                from sparts.logs.logfile import LogFileHandler
+
+                handler = LogFileHandler(path)
             services: list[str] = []
             timed = path is not None if time is None else time == "always"
             handler.setFormatter(make_formatter(format, services, path is None, timed))

@@ -1,4 +1,5 @@
-"""What a log line looks like: text, text with colour, with journald's priority, JSON.
+"""What a log line looks like: text, text with colour, with journald's priority, JSON; and what
+writes it.
 
 And what it says beside its message, such as which request it is about; and what it may not say: the
 values of secret options, which `sparts.masking` knows.
@@ -11,12 +12,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from sparts.errors import text_of, traceback_of, type_name
 from sparts.masking import MASK, has_secrets, lines, masked, one_line
+from sparts.this_process import complain, reason_of
 
 log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields")
 """The fields of log lines from the present context (a coroutine and what it starts, or a thread).
@@ -280,3 +282,95 @@ def _sayable(value: object) -> object:
     except Exception:
         return masked(text_of(value, repr))
     return value
+
+
+# -- where it goes ---------------------------------------------------------------------------------
+
+
+class OutputHandler(logging.Handler):
+    """Writes each record as one line; what cannot be written is lost, and never an error.
+
+    The first loss is reported once on standard error and to the observers. When lines can be
+    written again, the first of them is how many were lost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trouble: str = ""
+        """What is wrong with the output now; "" for nothing."""
+        self.observers: list[Callable[[str], object]] = []
+        """Called with `trouble` when it changes, in the thread that logs; must not log or block."""
+        self._lost = 0
+
+    def write(self, text: str) -> None:
+        """Write whole lines out.
+
+        Raises:
+            Exception: they could not be written, or not all of them.
+        """
+        raise NotImplementedError
+
+    def prepare(self) -> str:
+        """Return what is wrong with the output before a line is written; "" for nothing."""
+        return ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record (called by logging, under the handler's lock)."""
+        try:
+            text = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        trouble = self.prepare()
+        note = self._note_of_loss() if self._lost else ""
+        try:
+            self.write(f"{note}{text}\n")
+        except Exception as error:  # of whatever `sys.stderr` is
+            self._lost += 1
+            trouble = f"Log lines are lost: {self.describe()}: {reason_of(error)}"
+        else:
+            self._lost = 0
+        self.change_trouble(trouble)
+
+    def describe(self) -> str:
+        """Return what the output is, for messages."""
+        return "standard error"
+
+    def reopen(self) -> None:
+        """Open a file by its path again (after SIGHUP); keep the old one if that cannot be."""
+
+    def take_output(self) -> bool:
+        """Have standard output and error go to the file, from now on, rotations included."""
+        return False
+
+    def give(self, uid: int, gid: int) -> None:
+        """Make the file another user's, unless it is no plain file or may have a second name."""
+
+    def change_trouble(self, trouble: str) -> None:
+        """Note what is wrong now; standard error gets it when it begins, observers always."""
+        if trouble == self.trouble:
+            return
+        if trouble and not self.trouble:
+            complain(trouble)
+        self.trouble = trouble
+        for observer in tuple(self.observers):
+            observer(trouble)
+
+    def _note_of_loss(self) -> str:
+        text, level = "Log lines lost before this one: %d", logging.WARNING
+        record = logging.LogRecord("sparts.logs", level, "", 0, text, (self._lost,), None)
+        return self.format(record) + "\n"
+
+
+class StderrHandler(OutputHandler):
+    """Writes to what `sys.stderr` is when a record comes: redirections and daemons change it."""
+
+    def write(self, text: str) -> None:
+        """Write whole lines to standard error."""
+        if sys.stderr is None:
+            return
+        try:
+            sys.stderr.write(text)
+        except UnicodeEncodeError:
+            sys.stderr.write(text.encode("ascii", "backslashreplace").decode())
+        sys.stderr.flush()

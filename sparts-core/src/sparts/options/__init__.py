@@ -2,9 +2,9 @@
 
 An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a
 key of the configuration file and a typed attribute, all by the same rules. The modules beside this
-one do the work: `binding` names an option in a service, `plain` reads the usual command lines and
-`arguments` has argparse read all others, `sources` layers what all sources give, `files` reads
-files (`sparts.builtin.config` writes them); `sparts.option_types` converts.
+one do the work: `binding` names an option in a service, `sources` layers what all sources give and
+reads the usual command lines, `arguments` has argparse read all others, `files` reads files
+(`sparts.builtin.config` writes them); `sparts.option_types` converts.
 """
 
 from __future__ import annotations
@@ -32,14 +32,24 @@ from sparts.options.binding import (
     source_of,
     state_of,
 )
-from sparts.options.plain import bound_options, declared_options
-from sparts.options.sources import Namespace, check_required, parse_options, reload_values
+from sparts.options.sources import (
+    Namespace,
+    bound_options,
+    check_required,
+    declared_options,
+    reload_values,
+)
+from sparts.startup import imported_later
 
 if TYPE_CHECKING:
     import argparse
     from typing import Self, Unpack
 
-    from sparts.options.arguments import HelpFormatter, add_options, add_own_arguments
+    from sparts.options.arguments import (
+        add_options,
+        add_own_arguments,
+        parse_options,
+    )
 
     class _Rest(TypedDict, total=False):
         """The arguments of `option` that say nothing of the value's type."""
@@ -54,25 +64,17 @@ if TYPE_CHECKING:
         advanced: bool
         command_line_only: bool
 
+else:  # what needs argparse
+    names = ("add_options", "add_own_arguments", "parse_options")
+    __getattr__ = imported_later(__name__, {"sparts.options.arguments": names})
+
 
 __all__ = [
-    "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Source", "add_options",
+    "MISSING", "Option", "OptionGroup", "OptionSource", "Source", "add_options",
     "add_own_arguments", "check_required", "checked_group", "declared_options", "dest_of",
     "flag_of", "option", "origin_of", "parse_options", "prefix_of", "reload_options",
     "set_option", "source_of", "state_of",
 ]  # fmt: skip
-
-_OF_PARSERS = ("HelpFormatter", "add_options", "add_own_arguments")
-
-
-def __getattr__(name: str) -> Any:
-    """Import what needs argparse when it is first asked for."""
-    if name not in _OF_PARSERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sparts.options import arguments
-
-    return getattr(arguments, name)
-
 
 T = TypeVar("T")
 _TELLING = (bool, int, float, Enum)  # types that a default says

@@ -1,7 +1,7 @@
 """The command line: every option as a flag, grouped by task, on any argparse parser.
 
 The parser may be one that somebody else made. What is added works with its own ``parse_args`` too
-(command line and defaults, typed), and with `sparts.options.sources.parse_options` in full.
+(command line and defaults, typed), and with `parse_options` in full.
 """
 
 from __future__ import annotations
@@ -9,36 +9,22 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NoReturn
 
-from sparts.errors import OptionError
-from sparts.masking import MASK
-from sparts.option_types import Expected, duration, format_size, size, written
-from sparts.options.binding import STATE, Binding, State, display
-from sparts.options.plain import HELP_ALL, bound_options
+from sparts import entry_points
+from sparts.errors import OptionError, nearest
+from sparts.masking import MASK, hide_secret
+from sparts.option_types import Expected, display, duration, format_size, size, written
+from sparts.options.binding import STATE, Binding, State
+from sparts.options.sources import COMPLETION, HELP_ALL, Namespace, Plugins, bound_options, layer
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
+_PLUGINS = "_sparts_plugins"
+_UNSET: Any = object()
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
-
-
-class HelpFormatter(argparse.HelpFormatter):
-    """argparse's own, but finds the width without shutil, which every service would import."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
-
-
-def _columns() -> int:
-    """The width of the terminal: ``COLUMNS``, or what it says itself, or 80."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns)
-    try:
-        return os.get_terminal_size().columns or 80
-    except OSError:  # standard output is not a terminal
-        return 80
 
 
 def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[type]) -> None:
@@ -177,7 +163,7 @@ def _add(group: Any, binding: Binding) -> argparse.Action:
     settings |= {"dest": binding.dest, "required": option.required}
     try:
         action: argparse.Action = group.add_argument(binding.flag, **settings)
-        HelpFormatter("")._format_args(action, "")  # raises as the help would
+        argparse.HelpFormatter("")._format_args(action, "")  # raises as the help would
     except argparse.ArgumentError as exc:
         message = f"{owner} cannot have the option {binding.flag}: the parser has one of that name"
         raise OptionError(f"{message} ({exc}). Rename it: see {binding.place}.") from exc
@@ -276,3 +262,109 @@ def add_own_arguments(parser: argparse.ArgumentParser, owners: Iterable[type[Any
             owner._addArguments(parser)
         except argparse.ArgumentError as error:
             raise OptionError(f"{owner.__name__}._addArguments: {error}") from error
+
+
+# -- a whole command line --------------------------------------------------------------------------
+
+
+def use_plugins(parser: argparse.ArgumentParser, found: Plugins) -> None:
+    """Let `parse_options` do what plugins need; the parser went through `add_options`."""
+    parser.set_defaults(**{_PLUGINS: found})
+    if found.broken:
+        parser.epilog = f"This service cannot start. {found.broken[0]}".replace("%", "%%")
+
+
+def parse_options(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """The namespace of a service: the final, typed value of every option of `add_options`.
+
+    The command line counts before the environment, that before further sources (see `Plugins`),
+    those before the classes.
+
+    Args:
+        parser: a parser that went through `add_options`.
+        argv: the command line without the program; None is that of the process.
+
+    Raises:
+        OptionError: a flag, variable, file or value is wrong; the message names it. (What is
+            required is looked for when the service is made: see `check_required`.)
+        PluginError: a plugin is broken.
+        SystemExit: after ``-h``, ``--help-all`` and a completion.
+    """
+    state: State = parser.get_default(STATE)
+    if COMPLETION in os.environ:
+        _complete(parser)
+    found: Plugins = parser.get_default(_PLUGINS) or Plugins((), {}, lambda ns: ())
+    try:
+        ns = _parse_command_line(parser, argv, state.bindings)
+    except OptionError as wrong:  # perhaps only as a plugin's options are missing
+        raise next(iter(found.broken), wrong) from None
+    if found.broken:
+        raise found.broken[0]
+    given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
+    return layer(ns, state._replace(given=given), found)
+
+
+def _parse_command_line(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, bindings: Mapping[str, Binding]
+) -> argparse.Namespace:
+    """Parse the command line alone: what it does not give is `_UNSET`."""
+    plain = (None, "store", "store_true", "store_false")  # the rest builds on what was there: None
+    builds = {d for d, binding in bindings.items() if binding.option.action not in plain}
+    ns = Namespace(**{d: None if d in builds else _UNSET for d in bindings})
+    required = [a for a in parser._actions if a.dest in bindings and a.required]
+    ours = type(parser).error is argparse.ArgumentParser.error and "error" not in vars(parser)
+    try:
+        for action in required:  # any source may give it
+            action.required = False
+        if ours:
+            vars(parser)["error"] = _raise
+        parser.parse_args(argv, ns)
+    except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
+        _raise(str(exc))
+    except OptionError as exc:
+        _hide_misspelt(sys.argv[1:] if argv is None else argv, parser)
+        raise OptionError(f"{exc}{_meant(str(exc), parser)}") from None
+    finally:
+        for action in required:
+            action.required = True
+        if ours:
+            del vars(parser)["error"]
+    vars(ns).update({d: _UNSET for d in builds if getattr(ns, d) is None})
+    return ns
+
+
+def _raise(message: str) -> NoReturn:
+    """What a parser's ``error`` does here: the caller says it, without the usage."""
+    raise OptionError(message.removeprefix("argument "))
+
+
+def _meant(message: str, parser: argparse.ArgumentParser) -> str:
+    """What to install for an unknown flag, or a question for the flag that is nearest to it."""
+    rest = message.partition("unrecognized arguments: ")[2]
+    flag = rest.partition(" ")[0].partition("=")[0]
+    if distribution := entry_points.known_providers(entry_points.OPTIONS).get(flag):
+        return f". {entry_points.install_hint(distribution)}"
+    near = nearest(flag, parser._option_string_actions) if flag[:1] == "-" else ""
+    return f". Did you mean '{near}'?" if near else ""
+
+
+def _hide_misspelt(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Mask the values of unknown flags that look like those of secret options."""
+    known = parser._option_string_actions
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, _, value = word.partition("=")
+        near = nearest(flag.lower(), known) if flag[:1] == "-" else ""
+        binding = parser.get_default(STATE).bindings.get(known[near].dest) if near else None
+        if binding and binding.option.secret and (flag not in known or word == f"{flag}="):
+            hide_secret([flag.partition(near)[2], value or following * (following not in known)])
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell's completion, if argcomplete is installed."""
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser)

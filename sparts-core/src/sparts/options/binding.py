@@ -8,14 +8,13 @@ where each value came from, in one private attribute of the namespace: that is a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from sparts.errors import OptionError, describe
 from sparts.masking import hide_secret
-from sparts.option_types import Expected, convert, duration, expectation, port, size, split
-from sparts.records import NamedTuple
+from sparts.option_types import Expected, convert, display, duration, expectation, port, size, split
 from sparts.shown import OURS
+from sparts.startup import NamedTuple
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +23,6 @@ else:
     Protocol = object
 
 STATE = "_sparts_state"
-_PREFIX = "Use letters, digits and underscores, as in 'mail'."
 _SINGLE = (None, str, int, float, bool, duration, port, size)  # no list is a value of these
 
 
@@ -171,17 +169,24 @@ def _named(owner: type, attribute: str) -> str:
 
 
 class Binding:
-    """One option of one class (``owner``: a task's, or the service's) in one service."""
+    """One option of one class (``owner``: a task's, or the service's) in one service.
 
-    def __init__(self, option: Declaration, owner: type, service: type) -> None:
+    Args:
+        option: as it was declared.
+        owner, service: the classes.
+        prefix: that of the owner, as it is checked.
+        variables: what the service's variables begin with.
+    """
+
+    def __init__(
+        self, option: Declaration, owner: type, service: type, prefix: str, variables: str
+    ) -> None:
         self.option = option
         self.owner = owner
-        self.prefix: str = prefix_of(owner)
-        if self.prefix and not self.prefix.replace("-", "_").replace("_", "a").isalnum():
-            raise OptionError(f"{_named(owner, 'OPT_PREFIX')} is {self.prefix!r}. {_PREFIX}")
-        self.flag: str = option.flag(self.prefix)
-        self.dest: str = option.dest(self.prefix)
-        self.env: str = env_prefix(service) + _variable(self.dest)
+        self.prefix = prefix
+        self.flag: str = option.flag(prefix)
+        self.dest: str = option.dest(prefix)
+        self.env: str = variables + _variable(self.dest)
         action, nargs = option.action, option.nargs
         self.switch: bool = action in ("store_true", "store_false") or (
             option.type is bool and action is None and nargs is None
@@ -375,16 +380,3 @@ def origin_of(ns: argparse.Namespace, owner: type, name: str) -> str:
     if source.explicit or state is None:
         return source.name or source.kind
     return state.bindings[dest].place_of_default()
-
-
-def display(value: object) -> str:
-    """A value as help and messages show it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return ",".join(map(display, value)) or "none"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(getattr(value, "pattern", value))

@@ -1,4 +1,9 @@
-"""The sources of an option's value, layered: command line, environment, further ones, class."""
+"""The sources of an option's value, layered: command line, environment, further ones, class.
+
+Nearly every start has a plain command line: ``--name value``, ``--name=value``, ``--switch``. It is
+read here. To import argparse and to fill a parser takes longer than all of that. Whatever else
+there is, errors and ``-h`` among it, is for argparse: see `sparts.options.arguments`.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +11,24 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from sparts import entry_points
-from sparts.errors import OptionError, UsageError, describe, nearest
-from sparts.masking import hide_secret
+from sparts.errors import OptionError, UsageError, describe
+from sparts.option_types import Expected
 from sparts.options.binding import (
     MISSING,
     STATE,
     Binding,
+    Declaration,
     Layer,
     OptionSource,
     Source,
     State,
+    env_prefix,
+    prefix_of,
     state_of,
 )
-from sparts.options.plain import read_plainly
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 
 if TYPE_CHECKING:
     import argparse
@@ -45,9 +51,9 @@ else:
             return argparse.Namespace
 
 
-_UNSET: Any = object()
-_COMPLETION = "_ARGCOMPLETE"
-_PLUGINS = "_sparts_plugins"
+COMPLETION = "_ARGCOMPLETE"
+HELP_ALL = "--help-all"
+_ACTIONS = (None, "store", "append", "extend", "count")
 
 
 class Plugins(NamedTuple):
@@ -67,43 +73,36 @@ class Plugins(NamedTuple):
     find: Callable[[argparse.Namespace], Iterable[OptionSource]]
 
 
-def use_plugins(parser: argparse.ArgumentParser, found: Plugins) -> None:
-    """Let `parse_options` do what plugins need; the parser went through `add_options`."""
-    parser.set_defaults(**{_PLUGINS: found})
-    if found.broken:
-        parser.epilog = f"This service cannot start. {found.broken[0]}".replace("%", "%%")
+def declared_options(cls: type) -> list[Declaration]:
+    """The options of a class and its bases, in the order of declaration, bases first.
+
+    What a class declares again takes the place of its base's; what it sets to anything else is
+    gone.
+    """
+    found: dict[str, Declaration] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in vars(base).items():
+            if isinstance(value, Declaration):
+                found[attribute] = value
+            elif attribute in found:
+                del found[attribute]
+    return list(found.values())
 
 
-def parse_options(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
-) -> argparse.Namespace:
-    """The namespace of a service: the final, typed value of every option of `add_options`.
-
-    The command line counts before the environment, that before further sources (see `Plugins`),
-    those before the classes.
-
-    Args:
-        parser: a parser that went through `add_options`.
-        argv: the command line without the program; None is that of the process.
+def bound_options(owner: type, service: type) -> list[Binding]:
+    """Return the options of a class as they are in a service.
 
     Raises:
-        OptionError: a flag, variable, file or value is wrong; the message names it. (What is
-            required is looked for when the service is made: see `check_required`.)
-        PluginError: a plugin is broken.
-        SystemExit: after ``-h``, ``--help-all`` and a completion.
+        OptionError: a declaration is wrong.
     """
-    state: State = parser.get_default(STATE)
-    if _COMPLETION in os.environ:
-        _complete(parser)
-    found: Plugins = parser.get_default(_PLUGINS) or Plugins((), {}, lambda ns: ())
-    try:
-        ns = _parse_command_line(parser, argv, state.bindings)
-    except OptionError as wrong:  # perhaps only as a plugin's options are missing
-        raise next(iter(found.broken), wrong) from None
-    if found.broken:
-        raise found.broken[0]
-    given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
-    return _layer(ns, state._replace(given=given), found)
+    prefix, variables = prefix_of(owner), env_prefix(service)
+    if prefix and not prefix.replace("-", "_").replace("_", "a").isalnum():
+        from sparts.places import named
+
+        text = f"{prefix!r}. Use letters, digits and underscores, as in 'mail'."
+        raise OptionError(f"{named(owner, 'OPT_PREFIX')} is {text}")
+    declared = declared_options(owner)
+    return [Binding(each, owner, service, prefix, variables) for each in declared]
 
 
 def parse_plainly(
@@ -117,13 +116,64 @@ def parse_plainly(
         argv: the command line without the program; None is that of the process.
         found: what plugins need.
     """
-    if found.broken or _COMPLETION in os.environ:
+    if found.broken or COMPLETION in os.environ:
         return None
     state = read_plainly(service, owners, sys.argv[1:] if argv is None else argv)
-    return None if state is None else _layer(Namespace(), state, found)
+    return None if state is None else layer(Namespace(), state, found)
 
 
-def _layer(ns: argparse.Namespace, state: State, found: Plugins) -> argparse.Namespace:
+def read_plainly(service: type, owners: Iterable[type], words: Sequence[str]) -> State | None:
+    """Return the options of a service with what a plain command line gives; None: it is not plain.
+
+    Args:
+        service: the service's class.
+        owners: the classes that have options beside it; see `sparts.options.add_options`.
+        words: the command line without the program.
+
+    Raises:
+        OptionError: a declaration is wrong.
+    """
+    bindings: dict[str, Binding] = {}
+    flags: dict[str, tuple[Any, Any]] = dict.fromkeys(("--help", HELP_ALL), (None, None))
+    for owner in dict.fromkeys((service, *owners)):
+        for binding in bound_options(owner, service):
+            names = {binding.env: (None, None)} | _flags_of(binding)
+            if len(names) == 1 or not flags.keys().isdisjoint(names):
+                return None
+            flags |= names
+            bindings[binding.dest] = binding
+    given: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        flag, equals, text = word.partition("=")
+        binding, value = flags.get(flag, (None, None))
+        takes = value is MISSING
+        text = next(rest, "-") if takes and not equals else text
+        if binding is None or (equals and not takes) or (not equals and text[:1] == "-"):
+            return None
+        try:
+            given[binding.dest] = binding.one(text) if takes else value
+        except Expected:
+            return None
+    return State(service, bindings, {}, given)
+
+
+def _flags_of(binding: Binding) -> dict[str, tuple[Any, Any]]:
+    """The flags of an option, each with its value, which is `MISSING` if it is the next word.
+
+    Flags that take several words or count go with None. Of what only argparse can judge: nothing.
+    """
+    option, flag = binding.option, binding.flag
+    if binding.switch:
+        both = {"--no-" + flag[2:]: (binding, False)} if option.action is None else {}
+        return {flag: (binding, option.action != "store_false")} | both
+    several = option.nargs in ("?", "*", "+") or option.action in ("append", "extend", "count")
+    odd = option.nargs not in (None, "?", "*", "+") or isinstance(option.metavar, tuple)
+    usual = option.action in _ACTIONS and not odd
+    return {flag: (None if several else binding, MISSING)} if usual else {}
+
+
+def layer(ns: argparse.Namespace, state: State, found: Plugins) -> argparse.Namespace:
     """Give a namespace the values of all sources."""
     _take(ns, state)
     if further := tuple(found.find(ns)):
@@ -221,69 +271,12 @@ def _asked(source: OptionSource, state: State) -> Layer:
     return found
 
 
-def _parse_command_line(
-    parser: argparse.ArgumentParser, argv: Sequence[str] | None, bindings: Mapping[str, Binding]
-) -> argparse.Namespace:
-    """Parse the command line alone: what it does not give is `_UNSET`."""
-    plain = (None, "store", "store_true", "store_false")  # the rest builds on what was there: None
-    builds = {d for d, binding in bindings.items() if binding.option.action not in plain}
-    from argparse import ArgumentError, ArgumentParser
-
-    ns = Namespace(**{d: None if d in builds else _UNSET for d in bindings})
-    required = [a for a in parser._actions if a.dest in bindings and a.required]
-    ours = type(parser).error is ArgumentParser.error and "error" not in vars(parser)
-    try:
-        for action in required:  # any source may give it
-            action.required = False
-        if ours:
-            vars(parser)["error"] = _raise
-        parser.parse_args(argv, ns)
-    except ArgumentError as exc:  # of a parser with exit_on_error=False
-        _raise(str(exc))
-    except OptionError as exc:
-        _hide_misspelt(sys.argv[1:] if argv is None else argv, parser)
-        raise OptionError(f"{exc}{_meant(str(exc), parser)}") from None
-    finally:
-        for action in required:
-            action.required = True
-        if ours:
-            del vars(parser)["error"]
-    vars(ns).update({d: _UNSET for d in builds if getattr(ns, d) is None})
-    return ns
-
-
 def warn_of_deprecated(ns: argparse.Namespace, logger: Logger) -> None:
     """Log which options that were given are deprecated, and what to use instead."""
     if state := state_of(ns):
         for dest, source in state.sources.items():
             if source.explicit and (instead := state.bindings[dest].option.deprecated):
                 logger.warning("%s is deprecated: %s", source.name, instead)
-
-
-def _raise(message: str) -> NoReturn:
-    """What a parser's ``error`` does here: the caller says it, without the usage."""
-    raise OptionError(message.removeprefix("argument "))
-
-
-def _meant(message: str, parser: argparse.ArgumentParser) -> str:
-    """What to install for an unknown flag, or a question for the flag that is nearest to it."""
-    rest = message.partition("unrecognized arguments: ")[2]
-    flag = rest.partition(" ")[0].partition("=")[0]
-    if distribution := entry_points.known_providers(entry_points.OPTIONS).get(flag):
-        return f". {entry_points.install_hint(distribution)}"
-    near = nearest(flag, parser._option_string_actions) if flag[:1] == "-" else ""
-    return f". Did you mean '{near}'?" if near else ""
-
-
-def _hide_misspelt(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Mask the values of unknown flags that look like those of secret options."""
-    known = parser._option_string_actions
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        flag, _, value = word.partition("=")
-        near = nearest(flag.lower(), known) if flag[:1] == "-" else ""
-        binding = parser.get_default(STATE).bindings.get(known[near].dest) if near else None
-        if binding and binding.option.secret and (flag not in known or word == f"{flag}="):
-            hide_secret([flag.partition(near)[2], value or following * (following not in known)])
 
 
 def _environment(state: State) -> Layer:
@@ -320,12 +313,3 @@ def _require(state: State, binding: Binding, value: object) -> None:
             f"{binding.flag} is required: give the flag, the variable {binding.env}, or "
             f"'{binding.key}'{section} in a file for --config."
         )
-
-
-def _complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell's completion, if argcomplete is installed."""
-    try:
-        import argcomplete
-    except ImportError:
-        return
-    argcomplete.autocomplete(parser)

@@ -84,9 +84,9 @@ def _file_of(module: str) -> list[Path]:
 def _classes(service: type[Any]) -> list[type[Any]]:
     """Return the classes of a service and of its tasks that are not ours."""
     from sparts import plugins
-    from sparts.kernel import command_line
+    from sparts.kernel.runner import resolve_tasks
 
-    tasks = command_line.resolve_tasks(service, plugins.load_hooks(tolerant=True))
+    tasks = resolve_tasks(service, plugins.load_hooks(tolerant=True))
     every = dict.fromkeys(base for cls in (service, *tasks) for base in cls.__mro__)
     return [cls for cls in every if not _is_ours(cls)]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import marked_methods
 from sparts.errors import UsageError, describe
-from sparts.options import HelpFormatter, add_options, declared_options, prefix_of
+from sparts.options import add_options, declared_options, prefix_of
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import make_service, service_of
 from sparts.testing.waiting import WAIT, log_of, restart, wait_for_event, wait_ready
@@ -89,7 +89,6 @@ def _find_in_declaration(task: type[VTask]) -> Iterator[str]:
     other: Any = type("other", (task,), {"OPT_PREFIX": "other", "__doc__": task.__doc__})
     try:
         parser = VService._makeArgumentParser()
-        parser.formatter_class = HelpFormatter
         add_options(parser, VService, [task, other])
         parser.format_help()
     except UsageError as error:

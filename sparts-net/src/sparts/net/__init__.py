@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sparts.records import NamedTuple
+from sparts.startup import NamedTuple
 
 EVERY = ("0.0.0.0", "::")  # noqa: S104 - a server is there to be reached
 """The hosts that stand for all addresses, IPv4 first."""

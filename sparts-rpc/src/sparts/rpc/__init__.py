@@ -12,8 +12,9 @@ Nothing is imported before it is used: the description needs no task, and msgspe
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparts.startup import imported_later
 
 if TYPE_CHECKING:
     from sparts.rpc.client_task import RPCClientTask as RPCClientTask
@@ -34,24 +35,18 @@ if TYPE_CHECKING:
     from sparts.rpc.served_calls import current_call as current_call
     from sparts.rpc.task import RPCTask as RPCTask
     from sparts.rpc.transport import RPCTransport as RPCTransport
-
-_HOMES = {
-    "client_task": ("RPCClientTask",),
-    "clients": ("Client",),
-    "errors": (
-        "DeadlineExceededError", "InternalError", "InvalidArgumentsError", "NoSuchMethodError",
-        "RPCError", "UnavailableError",
-    ),
-    "interface": ("Interface", "Method", "Parameter", "interface_of", "rpc"),
-    "proxies": ("connect", "connect_async"),
-    "served_calls": ("current_call",),
-    "task": ("RPCTask",),
-    "transport": ("RPCTransport",),
-}  # fmt: skip
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+else:
+    _homes = {
+        "sparts.rpc.client_task": ("RPCClientTask",),
+        "sparts.rpc.clients": ("Client",),
+        "sparts.rpc.errors": (
+            "DeadlineExceededError", "InternalError", "InvalidArgumentsError", "NoSuchMethodError",
+            "RPCError", "UnavailableError",
+        ),
+        "sparts.rpc.interface": ("Interface", "Method", "Parameter", "interface_of", "rpc"),
+        "sparts.rpc.proxies": ("connect", "connect_async"),
+        "sparts.rpc.served_calls": ("current_call",),
+        "sparts.rpc.task": ("RPCTask",),
+        "sparts.rpc.transport": ("RPCTransport",),
+    }  # fmt: skip
+    __getattr__ = imported_later(__name__, _homes)

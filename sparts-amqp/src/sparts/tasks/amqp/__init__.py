@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sparts.startup import imported_later
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.amqp.errors import RemoteError, UnconfirmedError, UnroutableError
 from sparts.tasks.amqp.events import AMQPPublisherTask, AMQPSubscriberTask
@@ -11,6 +12,9 @@ from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext, TryLater
 
 if TYPE_CHECKING:
     from sparts.tasks.amqp.async_queue import AsyncAMQPQueueTask
+else:  # what needs asyncio
+    _home = "sparts.tasks.amqp.async_queue"
+    __getattr__ = imported_later(__name__, {_home: ("AsyncAMQPQueueTask",)})
 
 __all__ = [
     "AMQPConnectionTask",
@@ -24,12 +28,3 @@ __all__ = [
     "UnconfirmedError",
     "UnroutableError",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import what needs asyncio when it is asked for."""
-    if name != "AsyncAMQPQueueTask":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sparts.tasks.amqp.async_queue import AsyncAMQPQueueTask
-
-    return AsyncAMQPQueueTask

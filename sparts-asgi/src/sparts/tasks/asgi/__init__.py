@@ -5,22 +5,15 @@ Nothing is imported before it is used, so that a client of `sparts.tasks.asgi.rp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparts.startup import imported_later
 
 if TYPE_CHECKING:
     from sparts.tasks.asgi.task import AsgiTask
     from sparts.tasks.asgi.wsgi import WsgiTask
+else:
+    _homes = {"sparts.tasks.asgi.task": ("AsgiTask",), "sparts.tasks.asgi.wsgi": ("WsgiTask",)}
+    __getattr__ = imported_later(__name__, _homes)
 
 __all__ = ["AsgiTask", "WsgiTask"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "AsgiTask":
-        from sparts.tasks.asgi.task import AsgiTask
-
-        return AsgiTask
-    if name == "WsgiTask":
-        from sparts.tasks.asgi.wsgi import WsgiTask
-
-        return WsgiTask
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,11 +15,11 @@ from itertools import groupby
 
 from sparts.errors import text_of
 from sparts.masking import MASK, masked, one_line
-from sparts.option_types import written
+from sparts.option_types import display, written
 from sparts.options import prefix_of
 from sparts.options.arguments import summary
-from sparts.options.binding import Binding, State, display
-from sparts.standard_streams import open_closed_streams
+from sparts.options.binding import Binding, State
+from sparts.this_process import open_closed_streams
 
 
 def print_toml(text: str) -> None:

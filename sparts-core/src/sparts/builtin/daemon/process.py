@@ -19,7 +19,7 @@ from sparts.builtin.daemon.identity import find_identity
 from sparts.builtin.daemon.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError, message_of
 from sparts.shown import ours
-from sparts.standard_streams import complain, lead_nowhere, write_out
+from sparts.this_process import complain, lead_nowhere, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -108,7 +108,7 @@ class Process:
         if self._identity is not None:
             uid, gid = self._identity.uid, self._identity.gid
             if (log := logs.logging_of(service)) is not None:
-                log.give(uid, gid)
+                log.handler.give(uid, gid)
             if (listeners := ours(service).hooks.kept.get("listeners")) is not None:
                 listeners.give(uid)
 
@@ -118,7 +118,7 @@ class Process:
             return
         log = logs.logging_of(service)
         first = self._starter >= 0 if self._whole else not self._was_ready
-        if not (log is not None and log.take_output()) and first:
+        if not (log is not None and log.handler.take_output()) and first:
             if self._whole:
                 text = "Ready, pid %d. No --logfile: no log from here on"
                 ours(service).logger.warning(text, os.getpid())

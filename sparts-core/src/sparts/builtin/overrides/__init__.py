@@ -21,8 +21,8 @@ from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
 from sparts.options import Option
 from sparts.options.binding import env_prefix
-from sparts.records import NamedTuple
 from sparts.shown import ours, shown
+from sparts.startup import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,11 +13,11 @@ from sparts.builtin.listeners import servers_of
 from sparts.builtin.processes.child import Plan
 from sparts.builtin.processes.parent import SIGNALS, Parent
 from sparts.errors import StartError, UsageError
-from sparts.exit_timer import ExitTimer
 from sparts.inbox import STOP, JobThread, await_ready
 from sparts.kernel.lifecycle import LOG_END
 from sparts.kernel.runner import ServiceThread
 from sparts.system import signals_in_pipe
+from sparts.this_process import ExitTimer
 
 if TYPE_CHECKING:
     from sparts.vservice import VService

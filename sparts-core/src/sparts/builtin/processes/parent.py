@@ -19,9 +19,8 @@ from sparts.builtin import MOST_COPIES, Processes, daemon, logs, systemd
 from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import LONGEST_DELAY, STEADY, Again, Child, Plan, State
 from sparts.builtin.processes.relay import Relay
-from sparts.exit_timer import EXIT_DEADLINE
 from sparts.inbox import SAME, STACKS, STOP, await_ready
-from sparts.standard_streams import reason_of
+from sparts.this_process import EXIT_DEADLINE, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -253,7 +252,7 @@ class Parent:
             return "The copies are replaced when all have started."
         self._say(INFO, "Replacing the copies")
         if (logging := logs.logging_of(self._service)) is not None:
-            self._later(logging.reopen)
+            self._later(logging.handler.reopen)
         systemd.notify_reloading()
         self.rolling, self.trouble = list(range(1, self.target + 1)), ""
         self._again = Again()  # the new code may not fail

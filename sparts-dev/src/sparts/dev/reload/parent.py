@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import watchfiles
 from sparts.dev.reload import RELOADED
 from sparts.errors import UsageError, describe
-from sparts.exit_timer import guard_exit, run_in_new_thread
 from sparts.inbox import RELOAD, STACKS, STOP, await_ready
 from sparts.net.inherited import inherited_sockets
 from sparts.net.unix_sockets import SocketFile
-from sparts.standard_streams import complain
 from sparts.system import FIRST, signals_in_pipe, spawn, watch_child
+from sparts.this_process import complain, guard_exit, run_in_new_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

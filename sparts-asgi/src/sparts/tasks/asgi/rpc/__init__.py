@@ -6,19 +6,20 @@ Starlette to mount.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparts.startup import imported_later
 
 if TYPE_CHECKING:
     from sparts.tasks.asgi.rpc.application import RPCApplication
     from sparts.tasks.asgi.rpc.client import HTTPClient
     from sparts.tasks.asgi.rpc.task import RPCHTTPTask
+else:
+    _homes = {
+        "sparts.tasks.asgi.rpc.application": ("RPCApplication",),
+        "sparts.tasks.asgi.rpc.client": ("HTTPClient",),
+        "sparts.tasks.asgi.rpc.task": ("RPCHTTPTask",),
+    }
+    __getattr__ = imported_later(__name__, _homes)
 
 __all__ = ["HTTPClient", "RPCApplication", "RPCHTTPTask"]
-_MODULES = {"HTTPClient": "client", "RPCApplication": "application", "RPCHTTPTask": "task"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

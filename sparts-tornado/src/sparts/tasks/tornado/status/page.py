@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sparts.masking import MASK, masked
-from sparts.options.binding import display, source_of, state_of
+from sparts.option_types import display
+from sparts.options.binding import source_of, state_of
 from sparts.shown import ours
 from sparts.tasks.tornado.status.detail import actions_of, kind_of
 

@@ -1,4 +1,4 @@
-"""`sparts.records`: named tuples do what those of `typing` do."""
+"""`sparts.startup`: named tuples do what those of `typing` do."""
 
 from __future__ import annotations
 

@@ -1,94 +1,13 @@
-"""The places that log lines go to: standard error, and a file that survives rotation."""
+"""A log file that survives rotation."""
 
 from __future__ import annotations
 
 import logging
 import os
 import stat
-import sys
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
 
-from sparts.standard_streams import complain, reason_of
-
-
-class OutputHandler(logging.Handler):
-    """Writes each record as one line; what cannot be written is lost, and never an error.
-
-    The first loss is reported once on standard error and to the observers. When lines can be
-    written again, the first of them is how many were lost.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trouble: str = ""
-        """What is wrong with the output now; "" for nothing."""
-        self.observers: list[Callable[[str], object]] = []
-        """Called with `trouble` when it changes, in the thread that logs; must not log or block."""
-        self._lost = 0
-
-    def write(self, text: str) -> None:
-        """Write whole lines out.
-
-        Raises:
-            Exception: they could not be written, or not all of them.
-        """
-        raise NotImplementedError
-
-    def prepare(self) -> str:
-        """Return what is wrong with the output before a line is written; "" for nothing."""
-        return ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record (called by logging, under the handler's lock)."""
-        try:
-            text = self.format(record)
-        except Exception:
-            self.handleError(record)
-            return
-        trouble = self.prepare()
-        note = self._note_of_loss() if self._lost else ""
-        try:
-            self.write(f"{note}{text}\n")
-        except Exception as error:  # of whatever `sys.stderr` is
-            self._lost += 1
-            trouble = f"Log lines are lost: {self.describe()}: {reason_of(error)}"
-        else:
-            self._lost = 0
-        self.change_trouble(trouble)
-
-    def describe(self) -> str:
-        """Return what the output is, for messages."""
-        return "standard error"
-
-    def change_trouble(self, trouble: str) -> None:
-        """Note what is wrong now; standard error gets it when it begins, observers always."""
-        if trouble == self.trouble:
-            return
-        if trouble and not self.trouble:
-            complain(trouble)
-        self.trouble = trouble
-        for observer in tuple(self.observers):
-            observer(trouble)
-
-    def _note_of_loss(self) -> str:
-        text, level = "Log lines lost before this one: %d", logging.WARNING
-        record = logging.LogRecord("sparts.logs", level, "", 0, text, (self._lost,), None)
-        return self.format(record) + "\n"
-
-
-class StderrHandler(OutputHandler):
-    """Writes to what `sys.stderr` is when a record comes: redirections and daemons change it."""
-
-    def write(self, text: str) -> None:
-        """Write whole lines to standard error."""
-        if sys.stderr is None:
-            return
-        try:
-            sys.stderr.write(text)
-        except UnicodeEncodeError:
-            sys.stderr.write(text.encode("ascii", "backslashreplace").decode())
-        sys.stderr.flush()
+from sparts.logs.formats import OutputHandler
 
 
 class LogFileHandler(OutputHandler):
@@ -157,11 +76,12 @@ class LogFileHandler(OutputHandler):
             self.take_output()
         return ""
 
-    def take_output(self) -> None:
+    def take_output(self) -> bool:
         """Have standard output and error go to the file, from now on, rotations included."""
         self._output_too = True
         for descriptor in (1, 2):
             os.dup2(self._descriptor, descriptor)
+        return True
 
     def give(self, uid: int, gid: int) -> None:
         """Make the file another user's, unless it is no plain file or may have a second name."""
