@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import entry_points, references
 from sparts.entry_points.extras import missing_extra
 from sparts.errors import UsageError
+from sparts.options.arguments import first_line
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Inspected(NamedTuple):
             return "BLOCKED by SPARTS_DISABLE_PLUGINS or SPARTS_LOAD_PLUGINS"
         if self.needs:
             return f"needs {self.needs}"
-        return f"BROKEN: {self.cause}" if self.task is None else description(self.task)
+        return f"BROKEN: {self.cause}" if self.task is None else first_line(self.task)
 
 
 def inspect_task(entry: entry_points.EntryPoint) -> Inspected:
@@ -64,11 +64,6 @@ def inspect_task(entry: entry_points.EntryPoint) -> Inspected:
         return Inspected(entry, problem=str(error), cause=short)
 
 
-def description(task: type[VTask]) -> str:
-    """Return the first line of a task's docstring without markup, ``""`` if it has none."""
-    return (inspect.getdoc(task) or "").partition("\n")[0].replace("`", "")
-
-
 def needs_of(task: type[VTask]) -> list[str]:
     """Return the names of what a task depends on directly, as it names them."""
     return [each if isinstance(each, str) else each.__name__ for each in task._dependencies()]
@@ -79,7 +74,7 @@ def describe(found: Inspected) -> dict[str, Any]:
     entry, task = found.entry, found.task
     return {
         "name": entry.name, "distribution": entry.distribution, "version": entry.version,
-        "target": entry.value, "description": description(task) if task else None,
+        "target": entry.value, "description": first_line(task) if task else None,
         "depends_on": needs_of(task) if task else None, "blocked": found.blocked,
         "needs": found.needs, "broken": found.problem or None,
     }  # fmt: skip

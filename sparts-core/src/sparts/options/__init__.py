@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Ty
 
 from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
+from sparts.options import sources
 from sparts.options.binding import (
     MISSING,
     STATE,
@@ -32,13 +33,7 @@ from sparts.options.binding import (
     source_of,
     state_of,
 )
-from sparts.options.sources import (
-    Namespace,
-    bound_options,
-    check_required,
-    declared_options,
-    reload_values,
-)
+from sparts.options.sources import Namespace, check_required, declared_options
 from sparts.startup import imported_later
 
 if TYPE_CHECKING:
@@ -282,7 +277,9 @@ def _binding(owner: Any, name: str) -> Binding:
     known = dict(state.bindings) if state else {}
     if dest not in known:  # a namespace that was made by hand, or a task that came by itself
         service = getattr(holder, "service_class", type(holder))
-        known.update((binding.dest, binding) for binding in bound_options(type(owner), service))
+        known.update(
+            (binding.dest, binding) for binding in sources.bound_options(type(owner), service)
+        )
     if dest in known:
         return known[dest]
     near = nearest(dest, known)
@@ -345,7 +342,7 @@ def reload_options(owner: Any) -> frozenset[str]:
         state = state_of(holder.options)
         if state is None:
             return frozenset()
-        state, values, refused = reload_values(state)
+        state, values, refused = sources.reload_values(state)
         _replace(holder, {**vars(holder.options), **values, STATE: state})
     for flag in refused:
         holder.logger.warning("%s changed: it takes effect at the next start.", flag)

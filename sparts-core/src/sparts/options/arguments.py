@@ -51,7 +51,8 @@ def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[
             continue
         if owner is service or bound[0].prefix:
             title = "options of the service" if owner is service else _title(owner)
-            group = parser.add_argument_group(title, summary(owner, service))
+            about = None if owner is service else first_line(owner) or None
+            group = parser.add_argument_group(title, about)
             shared = shared or group
         else:
             group = shared
@@ -241,14 +242,10 @@ def _display_default(binding: Binding) -> str:
     return display(written(binding.kind, default)) + ("s" if binding.kind is duration else "")
 
 
-def summary(owner: type, service: type) -> str | None:
-    """The first line of a task's docstring (of the nearest base that has one)."""
-    if owner is service:
-        return None
-    for cls in owner.__mro__[:-1]:
-        if cls.__doc__:
-            return cls.__doc__.strip().partition("\n")[0].replace("`", "")
-    return None
+def first_line(owner: type) -> str:
+    """Return the first line of a class's docstring, or of the nearest base's, without markup."""
+    docs = (cls.__doc__ for cls in owner.__mro__[:-1] if cls.__doc__)
+    return next(docs, "").strip().partition("\n")[0].replace("`", "")
 
 
 def add_own_arguments(parser: argparse.ArgumentParser, owners: Iterable[type[Any]]) -> None:

@@ -95,13 +95,12 @@ def bound_options(owner: type, service: type) -> list[Binding]:
     Raises:
         OptionError: a declaration is wrong.
     """
-    prefix, variables = prefix_of(owner), env_prefix(service)
-    if prefix and not prefix.replace("-", "_").replace("_", "a").isalnum():
+    declared, prefix, variables = declared_options(owner), prefix_of(owner), env_prefix(service)
+    if declared and prefix and not prefix.replace("-", "_").replace("_", "a").isalnum():
         from sparts.places import named
 
         text = f"{prefix!r}. Use letters, digits and underscores, as in 'mail'."
         raise OptionError(f"{named(owner, 'OPT_PREFIX')} is {text}")
-    declared = declared_options(owner)
     return [Binding(each, owner, service, prefix, variables) for each in declared]
 
 

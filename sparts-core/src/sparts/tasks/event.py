@@ -11,9 +11,9 @@ from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
-from sparts.counters import SampleType, counter, own, samples
+from sparts.counters import counter, own, samples
 from sparts.errors import FATAL, TryLater, describe, refuse_coroutine
-from sparts.tasks.forms import fitting, told
+from sparts.tasks.forms import durations, fitting, told
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -46,12 +46,7 @@ class EventTask(VTask):
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
 
-    execute_duration_ms: samples = samples(
-        types=[SampleType.AVG, SampleType.MAX, SampleType.MIN],
-        windows=[60, 240],
-        help="How long execute took.",
-        unit="ms",
-    )
+    execute_duration_ms: samples = durations()
     n_iterations: counter = counter(help="Calls of execute.")
     n_try_later: counter = counter(help="Calls of execute that ended with TryLater.")
 

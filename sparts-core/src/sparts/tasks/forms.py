@@ -1,15 +1,24 @@
-"""How a task calls methods: in which form, and without being ended by what they raise."""
+"""How a task calls methods: in which form, for how long, and without being ended by what they
+raise.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparts.counters import SampleType, samples
 from sparts.errors import FATAL, call_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _VARARGS = 0x04
+
+
+def durations() -> samples:
+    """Return the counter of how long the calls of ``execute`` took."""
+    types = [SampleType.AVG, SampleType.MAX, SampleType.MIN]
+    return samples(types, [60, 240], help="How long execute took.", unit="ms")
 
 
 def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock, retry_delay
-from sparts.counters import SampleType, counter, own, samples
+from sparts.counters import counter, own, samples
 from sparts.errors import FATAL, TryLater, call_plain, describe, refuse_coroutine, text_of
 from sparts.generic import Generic, Item, Result
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.shown import renamed
-from sparts.tasks.forms import fitting, log_failure, told
+from sparts.tasks.forms import durations, fitting, log_failure, told
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -72,12 +72,7 @@ class ItemWork(VTask, Generic[Item, Result]):
         advanced=True,
     )
 
-    execute_duration_ms: samples = samples(
-        types=[SampleType.AVG, SampleType.MAX, SampleType.MIN],
-        windows=[60, 240],
-        help="How long execute took.",
-        unit="ms",
-    )
+    execute_duration_ms: samples = durations()
     n_completed: counter = counter(help="Items that execute has done.")
     n_trylater: counter = counter(help="Calls of execute that ended with TryLater.")
     n_unhandled: counter = counter(help="Calls of execute that ended with another exception.")

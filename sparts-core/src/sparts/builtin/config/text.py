@@ -17,7 +17,7 @@ from sparts.errors import text_of
 from sparts.masking import MASK, masked, one_line
 from sparts.option_types import display, written
 from sparts.options import prefix_of
-from sparts.options.arguments import summary
+from sparts.options.arguments import first_line
 from sparts.options.binding import Binding, State
 from sparts.this_process import open_closed_streams
 
@@ -74,7 +74,7 @@ def _heading(owner: type, state: State) -> list[str]:
     """The table of a task, after what the task does."""
     if owner is state.service or prefix_of(owner) == "":
         return []
-    return ["", *_comment(summary(owner, state.service) or ""), f"[{_key(owner.__name__)}]"]
+    return ["", *_comment(first_line(owner)), f"[{_key(owner.__name__)}]"]
 
 
 def _description(binding: Binding) -> list[str]:
