@@ -6,7 +6,6 @@ Sources: runsv(8), svlogd(8), chpst(8).
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from sparts.builtin import Installing, ProcessOptions, switch
@@ -49,6 +48,8 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     Raises:
         UsageError: the options are wrong, or a file cannot be written.
     """
+    import shlex
+
     from sparts.builtin.installation import read_installation, write_files
 
     found = read_installation(service_class, ns, name)
@@ -65,6 +66,8 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
 
 def files_of(found: Installation) -> dict[str, str]:
     """Return the texts of the files by their paths in the folder."""
+    import shlex
+
     from sparts.builtin.installation import MARK, template
 
     quoted = {key: shlex.quote(value) for key, value in found.variables.items()}
