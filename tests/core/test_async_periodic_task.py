@@ -8,6 +8,7 @@ from typing import Any
 
 from sparts.errors import LoopStoppedError
 from sparts.states import TaskState
+from sparts.tasks.async_periodic import AsyncPeriodicTask, ExecuteContext
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.running import running_task
 from sparts.testing.waiting import WAIT
@@ -60,3 +61,23 @@ def test_failed_loop_cancels_runs_and_schedule_goes_on() -> None:
         task.ran.get(timeout=WAIT)
         assert task.next_run() == 10
         assert not task.supervisor.n_failures()
+
+
+def test_run_that_cancels_itself_is_one_that_failed() -> None:
+    class Cancelling(AsyncPeriodicTask):
+        INTERVAL = 3600.0
+        RUN_AT_START = False
+        ON_ERROR = "log"
+        cancels = True
+
+        async def execute(self, context: ExecuteContext | None = None) -> str:
+            worker = asyncio.current_task()
+            if self.cancels and worker is not None:
+                worker.cancel()
+                await asyncio.sleep(0)
+            return "done"
+
+    with running_task(Cancelling) as task:
+        assert isinstance(task.execute_async().exception(WAIT), asyncio.CancelledError)
+        task.cancels = False
+        assert task.execute_async().result(WAIT) == "done"

@@ -654,6 +654,7 @@ BAD_LISTS = {
     "TASKS = Bare": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = [Bare].",
     "TASKS = 'Bare'": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = ['Bare'].",
     "TASKS = None": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = [...].",
+    "TASKS = iter([Bare])": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = [...].",
     "TASKS = [5]": "Post.TASKS (post.py:16) lists 5, which is neither a task class nor the name",
     "Bare.DEPS = Mailer; TASKS = [Bare]": "Bare.DEPS (post.py:12) is no list of tasks. "
     "Write DEPS = [Mailer].",

@@ -116,6 +116,14 @@ def test_input_beside_another_standard_input_is_refused(task: SelectTask) -> Non
         assert task.popen_communicate(["cat"], input="x", **settings).result(SOON).stdout == "x"
 
 
+def test_input_of_no_bytes_starts_no_process(task: SelectTask) -> None:
+    wrong: Any
+    for wrong in (5, ["x"]):
+        with pytest.raises(TypeError, match="bytes-like"):
+            task.popen_communicate(["cat"], input=wrong)
+        assert children() == []
+
+
 def test_other_status_is_process_failed(task: SelectTask) -> None:
     code = "import sys; print('out'); print('first\\nlast', file=sys.stderr); sys.exit(3)"
     with pytest.raises(ProcessFailed, match="ended with status 3: last") as caught:

@@ -423,6 +423,8 @@ def test_standard_input_is_empty_or_given() -> None:
         much = "gr\xfcn" * 200_000
         assert task.run("wc -c", input=much, encoding="utf-8").result(WAIT).stdout == "1000000\n"
         assert task.run("true", input=much).result(WAIT).returncode == 0  # does not read it
+        with pytest.raises(TypeError, match="bytes-like"):
+            task.run("cat", input=5)  # type: ignore[arg-type]
 
         def answer(transport: Any, line: str) -> None:
             answers.append(line)

@@ -67,8 +67,8 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         except TryLater as later:
             self._put_off(run, later)
         except BaseException as error:
-            worker = asyncio.current_task()
-            if worker is not None and worker.cancelling():  # and so not for what execute does
+            ends = self._told_to_stop.is_set() or not self.loop_task.open
+            if ends and isinstance(error, asyncio.CancelledError):  # not for what execute does
                 self._runs.give_up(run.futures)
                 raise
             self._failed(run, error)

@@ -33,8 +33,9 @@ class TextMode(NamedTuple):
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def encode(self, data: bytes | str | None) -> bytes | None:
-        """Return the bytes that a process must read."""
-        return data.encode(self.encoding or "utf-8") if isinstance(data, str) else data
+        """Return the bytes that a process must read; `TypeError`: it is neither text nor bytes."""
+        raw = data.encode(self.encoding or "utf-8") if isinstance(data, str) else data
+        return None if raw is None else memoryview(raw).tobytes()
 
 
 class Sink(Protocol):
