@@ -311,7 +311,7 @@ class Served:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(settle, result, raised)
 
-        self.task.pool.submit(run)
+        self.task.pool.run(run)
         result, error = await future
         if error is not None:
             raise error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, own, samples
 from sparts.counters.metric import Labelled
 from sparts.errors import UsageError
 from sparts.net.metering import Collected, Durations
+from sparts.net.threads import Threads
 from sparts.rpc.errors import UnavailableError
 from sparts.rpc.interface import Interface, interface_of
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
@@ -62,7 +62,7 @@ class RPCTask(VTask):
         lambda task: len(task.calls), help="Calls that run now."
     )
 
-    _pool: ThreadPoolExecutor | None = None
+    _pool: Threads | None = None
 
     if TYPE_CHECKING:  # what `connect` returns has these; a task has not
 
@@ -139,12 +139,12 @@ class RPCTask(VTask):
 
     def start(self) -> None:
         """Let transports call the methods."""
-        self._pool = ThreadPoolExecutor(self.WORKERS, thread_name_prefix=self.logger.name)
+        self._pool = Threads(self.WORKERS, self.logger.name)
         super().start()
         running.append(self)
 
     @property
-    def pool(self) -> ThreadPoolExecutor:
+    def pool(self) -> Threads:
         """The threads in which plain methods run.
 
         Raises:

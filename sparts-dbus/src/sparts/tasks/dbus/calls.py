@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbus_fast import DBusError, Message, MessageType
 from dbus_fast.signature import SignatureTree, get_signature_tree
 from sparts.calls import awaiting, blocking
 from sparts.errors import SpartsError, describe, log_error, message_of, text_of
+from sparts.net.threads import Threads
 from sparts.tasks.dbus.descriptors import (
     duplicated,
     hand_over,
@@ -173,7 +174,7 @@ class Calls:
     def __init__(self, owner: Owner, who: str, threads: int, memory: int) -> None:
         self._owner = owner
         self._who = who
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=owner.logger.name)
+        self._threads = Threads(threads, owner.logger.name)
         self._most, self._taken = memory, 0  # bytes
         self._in_thread, self._in_loop = blocking(owner), awaiting(owner)
         self._running: set[Call] = set()
@@ -200,7 +201,7 @@ class Calls:
         call = Call(bus, message, bound, needed)
         self._running.add(call)
         if not bound.is_async:
-            self._threads.submit(copy_context().run, self._work, call)
+            self._threads.run(partial(copy_context().run, self._work, call))
             return
         coroutine = self._await(call)
         if EAGER:
