@@ -19,6 +19,11 @@ from tests.amqp.rabbit import Rabbit
 NUMBER = 10_000
 SINGLY = 300
 PROCESSES = (1, 4)
+CONFIRMATION = (
+    "Most of it is the broker's own confirmation of a message in a quorum queue, which all wait "
+    "for: the row of py-amqp has the least that is possible. What a library adds shows in the rows "
+    "of processor time."
+)
 
 
 class Mailer(AMQPQueueTask):
@@ -115,21 +120,19 @@ def measure(report: Report, rabbit: Rabbit, task: Mailer) -> None:
     single.close()
     report.ratio(
         f"put, each confirmed: {SINGLY} items, beside the least that is possible",
-        rounds["ours"], rounds["py-amqp"], peer="py-amqp",
+        rounds["ours"], rounds["py-amqp"], peer="py-amqp", at_most=1 / 0.8,
         note="one thread that sends a message and waits for the broker",
     )  # fmt: skip
-    for peer in ("celery", "dramatiq"):
+    for peer, most in (("celery", 1 / 2), ("dramatiq", 1.0)):
         report.ratio(
             f"processor time of put, each confirmed: {SINGLY} items",
-            costs["ours"], costs[peer], peer=peer,
+            costs["ours"], costs[peer], peer=peer, at_most=most,
         )  # fmt: skip
     for peer, most in (("celery", 1 / 2), ("dramatiq", 1 / 1.5)):
         report.ratio(
             f"put, each confirmed: {SINGLY} items",
             rounds["ours"], rounds[peer], peer=peer, at_most=most,
-            note="dramatiq has a classic queue, the others a quorum queue",
-            why="Most of it is the broker's own confirmation, which all wait for: the row of "
-            "py-amqp has the least that is possible.",
+            why=CONFIRMATION,
         )  # fmt: skip
     bare = Bare(rabbit.port)
     rounds = interleave(

@@ -97,7 +97,14 @@ def dramatiq_put(port: int) -> Any:
     import dramatiq
     from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-    broker = RabbitmqBroker(url=f"amqp://guest:guest@127.0.0.1:{port}/%2F", confirm_delivery=True)
+    class Broker(RabbitmqBroker):
+        """Has quorum queues, as the others have."""
+
+        def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
+            arguments = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call]
+            return {**arguments, "x-queue-type": "quorum"}
+
+    broker: Any = Broker(url=f"amqp://guest:guest@127.0.0.1:{port}/%2F", confirm_delivery=True)
     dramatiq.set_broker(broker)
 
     @dramatiq.actor(broker=broker)
