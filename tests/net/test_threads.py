@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 from sparts.net.threads import Threads
+from sparts.testing.waiting import no_further_threads
 
 SOON = 30.0
 
@@ -50,7 +51,7 @@ def test_threads_start_as_they_are_needed(gate: Gate) -> None:
     first = threads.submit(gate)
     assert threads.submit(threading.active_count).result(SOON) < 100
     gate.opened.set()
-    assert first.result(SOON) == "needed_0"
+    assert first.result(SOON).startswith("needed_")
     threads.shutdown()
 
 
@@ -58,6 +59,18 @@ def test_function_waits_for_another_without_deadlock() -> None:
     threads = Threads(2, "nested")
     for _ in range(100):
         assert threads.submit(lambda: threads.submit(lambda: 1).result(SOON)).result(SOON) == 1
+    threads.shutdown()
+
+
+def test_functions_share_threads_where_there_are_no_more(gate: Gate) -> None:
+    threads = Threads(2, "sharing")
+    with no_further_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+        threads.run(gate)
+    first = threads.submit(gate)
+    with no_further_threads():
+        second = threads.submit(gate)
+    gate.opened.set()
+    assert first.result(SOON) == second.result(SOON) == "sharing_0"
     threads.shutdown()
 
 

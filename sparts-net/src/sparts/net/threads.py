@@ -40,7 +40,7 @@ class Threads(Executor):
         """Have a function run, which should not raise: that is logged.
 
         Raises:
-            RuntimeError: after `shutdown`.
+            RuntimeError: after `shutdown`, or there is no thread and the system gives none.
         """
         self._add(function, None)
 
@@ -48,7 +48,7 @@ class Threads(Executor):
         """Have a function run, and return the future of its result.
 
         Raises:
-            RuntimeError: after `shutdown`.
+            RuntimeError: after `shutdown`, or there is no thread and the system gives none.
         """
         future: Future[T] = Future()
 
@@ -69,13 +69,22 @@ class Threads(Executor):
         with self._lock:
             if self._over:
                 raise RuntimeError(f"The threads of {self._name} have ended.")
-            self._jobs.put((function, future))
             if self._idle:
                 self._idle.pop()
             elif len(self._threads) < self._most:
-                name = f"{self._name}_{len(self._threads)}"
-                self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-                self._threads[-1].start()
+                self._start_thread()
+            self._jobs.put((function, future))
+
+    def _start_thread(self) -> None:
+        name = f"{self._name}_{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more: it waits for those that there are
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         jobs, idle = self._jobs, self._idle
