@@ -287,6 +287,16 @@ def test_unknown_or_ambiguous_name_is_refused() -> None:
             client_of("Servic")
 
 
+def test_service_without_a_folder_logs_that(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("sparts.tasks.tornado.status.task.folder", lambda: None)
+    with running(service_of("StatusHTTPTask"), "--status-port", "0"):
+        assert "not announced to `sparts ps`: give it a folder by SPARTS_RUNTIME" in caplog.text
+        assert "--no-status-announce" in caplog.text
+
+
 def test_service_that_shall_not_be_announced_is_not(folder: Path) -> None:
     with running(service_of("StatusHTTPTask"), "--status-port", "0", "--no-status-announce"):
         assert list(folder.iterdir()) == []

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 LONGEST = 100
 """How many bytes the path of a socket may have; the system's limit is 107."""
-HOW = 'A service announces itself if it has a StatusHTTPTask: add "StatusHTTPTask" to its TASKS.'
+HOW = (
+    'A service announces itself if it has a StatusHTTPTask: add "StatusHTTPTask" to its TASKS. '
+    "Each user sees the services of that user alone."
+)
 """What is said to somebody who finds none."""
 
 

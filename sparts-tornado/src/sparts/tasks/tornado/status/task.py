@@ -153,8 +153,14 @@ class StatusHTTPTask(StatusTask):
 
     def _announced(self) -> Announcement | None:
         """Announce the service; None: it is not to be, or cannot."""
-        where = folder() if self.announce else None
-        if where is None:
+        if not self.announce:
+            return None
+        if (where := folder()) is None:
+            self.logger.info(
+                "The service is not announced to `sparts ps`: give it a folder by "
+                "SPARTS_RUNTIME_DIR, or leave this out by %s.",
+                self.flag("announce").replace("--", "--no-"),
+            )
             return None
         urls = [_url_of(each, self.ssl_context is not None) for each in self.bound_addrs]
         service = ours(self.service)
