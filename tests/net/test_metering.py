@@ -95,6 +95,32 @@ def test_readers_in_threads_lose_no_duration() -> None:
         assert task.request_duration_ms.totals()[0] == 5000
 
 
+def test_readers_in_threads_change_no_count() -> None:
+    with running_task(Metering) as task:
+        ended, begin = threading.Event(), task.meter.begin
+
+        def read() -> None:
+            while not ended.is_set():
+                task.requests()
+
+        def count() -> None:
+            for _ in range(5000):
+                begin()
+
+        with in_threads(read, read):
+            with in_threads(count, count):
+                pass
+            ended.set()
+        assert task.requests() == task.requests() == task.in_flight() == 10_000
+
+
+def test_requests_may_be_added_many_at_once() -> None:
+    with running_task(Metering) as task:
+        task.requests.increment()
+        task.requests.add(3)
+        assert task.requests() == 4
+
+
 def test_collected_values_count_in_their_own_second() -> None:
     from array import array
 

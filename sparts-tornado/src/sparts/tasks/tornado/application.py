@@ -99,12 +99,11 @@ class CountedApplication(Application):
                 setattr(answering, name, getattr(target_class, name))
         return super().get_handler_delegate(request, known[target_class], *rest, **more)
 
-    def open_request(self, request: Any) -> None:
-        """Name and count a request; called when its headers have come."""
-        headers, known = request.headers, ""
-        if "X-Request-Id" in headers:  # `get` would take longer where it is not
-            known = headers["X-Request-Id"]
-        known = valid_or_new_id(known)
+    def open_request(self, request: Any, given: str) -> None:
+        """Name and count a request, to which the client may have given an id; called when its
+        headers have come.
+        """
+        known = valid_or_new_id(given)
         request.request_id, request.began, request.ended = known, perf_counter(), False
         log_fields.set({"request_id": known})
         self._meter.begin()
@@ -113,14 +112,15 @@ class CountedApplication(Application):
         """Count and log a response; called by Tornado when it is finished."""
         status = handler.get_status()
         request: Any = handler.request
+        if status == 101:
+            self.task.server.websocket_opened(handler)  # type: ignore[arg-type]
+        seconds = self._ended(request, status)
         route = self._routes.get(type(handler))
         if route is None:
             route = self._routes[type(handler)] = [0, 0.0]
         route[0] += 1
-        route[1] = max(route[1], request.request_time())
-        if status == 101:
-            self.task.server.websocket_opened(handler)  # type: ignore[arg-type]
-        self._ended(request, status)
+        if seconds > route[1]:
+            route[1] = seconds
         if "log_function" in self.settings:
             self.settings["log_function"](handler)
         try:
@@ -137,10 +137,10 @@ class CountedApplication(Application):
         if not request.ended:
             self._ended(request, 0, LOST)
 
-    def _ended(self, request: Any, status: int, outcome: int = 0) -> None:
+    def _ended(self, request: Any, status: int, outcome: int = 0) -> float:
         request.ended = True
         outcome = outcome or (status // 100 if 100 <= status < 600 else 0)
-        now = self._meter.end(outcome, request.began)
+        seconds: float = self._meter.end(outcome, request.began) - request.began
         if self._meter.logs(outcome):
             self._meter.log(
                 outcome,
@@ -148,9 +148,10 @@ class CountedApplication(Application):
                 request.method,
                 request.path,
                 client_of(request),
-                now - request.began,
+                seconds,
                 {"request_id": request.request_id},
             )
+        return seconds
 
 
 def _answering(cls: Any) -> type[RequestHandler]:
@@ -159,11 +160,16 @@ def _answering(cls: Any) -> type[RequestHandler]:
     Tornado answers only if that is an `Exception` or a cancellation.
     """
     execute = cls._execute
+    usual = asyncio.iscoroutinefunction(execute)
 
     class Answering(cls):  # type: ignore[misc]
         def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:
             """Run the handler; called by Tornado once for each request."""
-            running = asyncio.ensure_future(execute(self, transforms, *args, **kwargs))
+            handling: Any = execute(self, transforms, *args, **kwargs)
+            if usual:
+                running = asyncio.get_running_loop().create_task(handling)
+            else:
+                running = asyncio.ensure_future(handling)
             running.add_done_callback(partial(_answer_failure, self))
             return running
 
@@ -210,9 +216,11 @@ class Exchange(HTTPMessageDelegate):
             start_line=start_line,  # type: ignore[arg-type]
             headers=headers,
         )
-        self._application.open_request(request)
+        names = {*headers}  # quicker than to ask for each: that goes through Python's code
+        given = headers["X-Request-Id"] if "X-Request-Id" in names else ""
+        self._application.open_request(request, given)
         self._delegate = self._application.find_handler(request)
-        has_body = "Content-Length" in headers or "Transfer-Encoding" in headers
+        has_body = "Content-Length" in names or "Transfer-Encoding" in names
         if has_body:
             self._most = self._application.task.max_body
             self._counted = not getattr(self._delegate, "stream_request_body", True)

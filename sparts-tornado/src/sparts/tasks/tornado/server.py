@@ -145,7 +145,8 @@ class GracefulHTTPServer(HTTPServer):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Begin to wait for a request; called for the first of a connection, and after each."""
         stream: Stream = server_conn.stream
-        stream.release()
+        if stream.refuse_request is not None:
+            stream.release()
         if stream.last or stream.closed():
             stream.close()
             return HTTPMessageDelegate()  # what has come already is not begun with
@@ -214,12 +215,10 @@ class GracefulHTTPServer(HTTPServer):
             self._changed.set()
 
     def websocket_opened(self, handler: WebSocketHandler) -> None:
-        """Note that a connection is now a websocket's; called when 101 was answered, in the
-        asyncio task that serves it to its end.
-        """
+        """Note a new websocket; called in the asyncio task that serves it to its end."""
         connection: Any = handler.request.connection
         stream = self._websockets[handler] = connection.stream
-        stream.websocket, stream.since = handler, 0.0
+        stream.become(handler)
         serving: Any = asyncio.current_task()
         serving.add_done_callback(lambda _: self._websocket_ended(handler))
         if self._changed is not None:

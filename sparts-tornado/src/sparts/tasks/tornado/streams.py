@@ -128,13 +128,18 @@ class Stream(IOStream):
 
     # -- memory; see `sparts.net.metering` ---------------------------------------------------------
 
-    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+    def become(self, websocket: WebSocketHandler) -> None:
+        """Note that it is a websocket's from now on, and count what comes: see `read_messages`."""
+        self.websocket, self.since = websocket, 0.0
+        vars(self)["read_from_fd"] = self.read_messages  # requests pay nothing for it
+
+    def read_messages(self, buf: bytearray | memoryview) -> int | None:
         """Receive, as Tornado's does; count the messages of a websocket that have not come wholly.
 
         A message that is whole counts until its handler returns: then more is read.
         """
         try:
-            number = super().read_from_fd(buf)
+            number = type(self).read_from_fd(self, buf)
         finally:
             del buf  # an error keeps this frame, and the buffer would stay with it
         if self.websocket is not None:
@@ -165,6 +170,7 @@ class Stream(IOStream):
     def release(self) -> None:
         """Let go of the request or websocket that has ended, and of its memory."""
         self.refuse_request = None  # else both refer to each other, until a collection
+        vars(self).pop("read_from_fd", None)
         self.server.requests.release(self)
 
     def _close_websocket(self, websocket: WebSocketHandler) -> None:
