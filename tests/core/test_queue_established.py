@@ -199,6 +199,19 @@ def test_unique_queue_sees_items_until_told() -> None:
     unique.put("a")
 
 
+def test_stopwatch_starts_again_in_execute(caplog: pytest.LogCaptureFixture) -> None:
+    class Times(QueueTask[float, bool]):
+        def execute(self, item: float, context: ExecuteContext) -> bool:
+            context.wait(item)
+            before = context.elapsed
+            context.timer.start()
+            return context.timer.elapsed < before and context.wait(0.0)
+
+    with running_task(Times) as task:
+        assert task.submit(0.01).result(SOON)
+    assert "unexpected state" not in caplog.text
+
+
 def test_context_starts_times_and_ends() -> None:
     future: Future[Any] = Future()
     context = ExecuteContext(item="x", future=future)

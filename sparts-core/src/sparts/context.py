@@ -93,10 +93,13 @@ class ExecuteContext:
         return True
 
     def start(self) -> bool:
-        """Note that work begins, as `claim` and `begin` do; False if it was cancelled before."""
-        if not self.claim():
+        """Note that work begins, as `claim` and `begin` do; False if it was cancelled before.
+
+        If it has begun, only the stopwatch starts again.
+        """
+        if self._began is None and not self.claim():
             return False
-        self.begin()
+        self.begin(self._task)
         return True
 
     def set_result(self, result: Any) -> None:
