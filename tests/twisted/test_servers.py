@@ -10,11 +10,13 @@ import pytest
 from sparts.tasks.twisted import TwistedServerTask, TwistedWebTask
 from sparts.tasks.twisted.web import HelloWorld
 from sparts.testing.loops import WAIT, switches_of
+from sparts.testing.running import running, service_of
 from sparts.testing.servers import ServerContract
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from tests.certificates import over_tls
 from tests.http_contract import PatienceContract, get, post, read_answer, rest
 from tests.twisted.test_twisted_task import Echo
 
@@ -41,6 +43,47 @@ class TestTwistedServerTask(ServerContract):
         while len(received) < len(text) and (data := connection.recv(65536)):
             received += data
         assert received == text
+
+
+class Greeting(Protocol):
+    """Greets, and waits for nothing."""
+
+    def connectionMade(self) -> None:  # noqa: N802
+        transport: Any = self.transport
+        transport.write(b"hello")
+
+
+class GreetingServer(TwistedServerTask):
+    """Greets."""
+
+    OPT_PREFIX = "greeting"
+    FIRST_REQUEST_GRACE = WAIT
+
+    def make_factory(self) -> Any:
+        return Factory.forProtocol(Greeting)
+
+
+def test_clients_in_their_handshake_are_served_at_stop(pem: str) -> None:
+    with (
+        running(service_of(GreetingServer), "--greeting-tls-cert", pem) as service,
+        socket.create_connection(service.requireTask(GreetingServer).bound_addrs[0]) as client,
+    ):
+        task = service.requireTask(GreetingServer)
+        task.loop_task.call(lambda: None).result(WAIT)
+        service.shutdown()
+        assert task.stop_event.wait(WAIT)
+        with over_tls(client) as secure:
+            assert secure.recv(100) == b"hello"
+
+
+def test_handshake_that_never_ends_holds_up_no_stop(pem: str) -> None:
+    kind: Any = type("GreetingServer", (GreetingServer,), {"FIRST_REQUEST_GRACE": 0.01})
+    with running(service_of(kind), "--greeting-tls-cert", pem) as service:
+        task: Any = service.requireTask(kind)
+        with socket.create_connection(task.bound_addrs[0]):
+            task.loop_task.call(lambda: None).result(WAIT)
+            service.shutdown()
+            assert service.join(WAIT)
 
 
 # -- requests in flight ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from sparts.net.listeners import Listening
 from sparts.tasks.twisted.ports import OpenPort, adopt_port
@@ -15,9 +15,13 @@ class TwistedServerTask(Listening, TwistedTask):
     """Serves what `make_factory` makes, where its options say: ``--PREFIX-host``, ``-port``,
     ``-sock``, with ``-tls-cert`` by TLS.
 
-    At the stop, connections that wait to be taken are taken, and what follows is as with an
-    ``endpoint`` of `TwistedTask`: which serves what these options cannot say.
+    At the stop, connections that wait to be taken are taken, TLS handshakes that are under way may
+    end, and what follows is as with an ``endpoint`` of `TwistedTask`: which serves what these
+    options cannot say.
     """
+
+    FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
+    """Seconds that a connection has to end its TLS handshake at a stop, and so to be served."""
 
     _factory: Any
 
@@ -37,6 +41,19 @@ class TwistedServerTask(Listening, TwistedTask):
             with connection:
                 if self._ports:  # else its start has failed
                     self._ports[0].adopt(connection, self._factory)
+
+    async def _finish_handshakes(self) -> None:
+        """Let clients be served that were in their handshake when the stop came."""
+
+        def cut_off() -> None:
+            for connection in list(self._handshakes):
+                connection.abortConnection()
+
+        limit = min(self.FIRST_REQUEST_GRACE, self.seconds_to_stop())
+        timer = self.reactor.callLater(limit, cut_off)
+        await self.reactor.when(lambda: not self._handshakes)
+        if timer.active():
+            timer.cancel()
 
     @property
     def _handshakes(self) -> Collection[Any]:

@@ -111,12 +111,16 @@ class TwistedTask(LoopBoundTask):
                 await stopped
         finally:
             await self.reactor.when(self.isDoneWithReactor)
+            await self._finish_handshakes()
             cut = [
                 await port.close_connections(timeout_of(self.seconds_to_stop()))
                 for port in self._ports
             ]
             if any(cut):
                 self.logger.warning("Connections cut off, which took too long: %d", sum(cut))
+
+    async def _finish_handshakes(self) -> None:
+        """Let connections begin that could not yet; the default does nothing."""
 
     async def _stop_listening(self) -> None:
         for port in self._ports:
