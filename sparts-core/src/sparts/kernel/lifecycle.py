@@ -115,12 +115,12 @@ class Lifecycle:
         if self.hung and self._exit_timer:
             self._start_spare()
             self._spare.put(end_output)
-        if self._spare is not self.reporter:
             self._spare.end()
             self._spare.join(until - monotonic())
-        if successor is not None or self._exit_timer is None:
-            self.reporter.end()
-            self.reporter.join(until - monotonic())
+        if successor is not None or self._exit_timer is None:  # else they end with the process
+            for thread in (self._spare, self.reporter):
+                thread.end()
+                thread.join(until - monotonic())
         if not late and not self._worker.join(until - monotonic()):
             self.hung = True
 
