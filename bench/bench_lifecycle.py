@@ -63,7 +63,7 @@ def measure_http(report: Report, python: str) -> None:
         name: partial(live_once, SCRIPTS / f"http_{script}.py", python)
         for name, script in scripts.items()
     }
-    lives = interleave(contenders, rounds=15, warmup=2)
+    lives = interleave(contenders, rounds=41, warmup=2)  # with 15, runs differed by a tenth
     ready = {name: [life.ready for life in found] for name, found in lives.items()}
     for peer, limit in (("Tornado", 1.2), ("uvicorn", 0.9)):
         label = "spawn to ready, an HTTP service by name"
