@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 _JOINED = 65536
 """Bytes of a part of a body that cost less to copy than to send apart."""
+_WITHOUT_BODY = (204, 304)
+"""Statuses of responses that end with their head, also where it announces a length."""
 _send: Any = RequestResponseCycle.send
 _receive: Any = RequestResponseCycle.receive
 
@@ -63,12 +65,18 @@ class Output:
     Args:
         transport: of the connection.
         close: what closes it after a response; None: the transport's own.
+        fail: what answers in place of a response whose head could not be sent; None: nothing.
     """
 
-    __slots__ = ("_close", "_head", "_write", "begins", "is_closing")
+    __slots__ = ("_close", "_fail", "_head", "_write", "begins", "is_closing")
 
-    def __init__(self, transport: Any, close: Callable[[], None] | None = None) -> None:
-        self._write, self._close = transport.write, close or transport.close
+    def __init__(
+        self,
+        transport: Any,
+        close: Callable[[], None] | None = None,
+        fail: Callable[[], None] | None = None,
+    ) -> None:
+        self._write, self._close, self._fail = transport.write, close or transport.close, fail
         self.is_closing: Callable[[], bool] = transport.is_closing
         self.begins: bool = False
         """What is written next is a head."""
@@ -97,6 +105,10 @@ class Output:
 
     def close(self) -> None:
         """Send what there is, and close the connection."""
+        if self.begins and self._fail is not None and not self.is_closing():
+            self.begins = False
+            self._fail()
+            return
         self.flush()
         self._close()
 
@@ -182,9 +194,16 @@ class Cycle(RequestResponseCycle, ASGICall):
     def send(self, message: Any) -> Any:
         """Return the coroutine that sends a message; called by the application."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            status = message["status"]
+            if not 200 <= status < 600:
+                raise RuntimeError(f"No response can have the status {status}.")
+            self.status = status
             self.transport.begins = not self.response_started
-        elif self.transport.is_closing():
+            return _send(self, message)
+        if self.status in _WITHOUT_BODY:
+            self.expected_content_length, self.chunked_encoding = 0, False
+            message = {**message, "body": b""}
+        if self.transport.is_closing():
             # It is not known to be lost before the loop's next turn, and an application need not
             # wait for that between its messages. asyncio would log each of them.
             self.disconnected = True

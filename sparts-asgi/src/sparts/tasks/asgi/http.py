@@ -70,7 +70,7 @@ class Connection(Refusing, Timed):
         """Begin to serve a connection."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
-        self.output: Output = Output(transport, self.finish)
+        self.output: Output = Output(transport, self.finish, self.fail)
         self.since = perf_counter()
         self.shared.watch()
 
@@ -189,7 +189,7 @@ class Connection(Refusing, Timed):
         if version == "1.0":
             self.expect_100_continue = False  # it does not know that (RFC 9110, section 10.1.1)
             cycle = Cycle(self, keep_alive=False)
-            cycle.transport = PlainOutput(self.transport)
+            cycle.transport = PlainOutput(self.transport, None, self.fail)
             return cycle
         return Cycle(self, self.parser.should_keep_alive())
 

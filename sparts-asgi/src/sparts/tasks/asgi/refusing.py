@@ -22,6 +22,7 @@ _PHRASES = {
     400: "Bad Request",
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 
@@ -82,13 +83,22 @@ class Refusing(HttpToolsProtocol):
             self.shared.log(status // 100, status, scope, 0.0, RequestFields(()))
         self._write(status, text)
 
-    def _write(self, status: int, text: str) -> None:
+    def fail(self) -> None:
+        """Answer that the application has failed: the head of its response could not be sent."""
+        cycle, self.current = self.current, None
+        cycle.disconnected = True
+        self._ended(cycle, 5, 500)
+        self._write(500, _PHRASES[500], whole=cycle.scope["method"] != "HEAD")
+
+    def _write(self, status: int, text: str, *, whole: bool = True) -> None:
         """Send a refusal, and close the connection when the client has read it, or soon."""
         body = text.encode() + b"\n"
         self.transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s" % (status, _PHRASES[status].encode(), len(body), body)
+            b"connection: close\r\n\r\n" % (status, _PHRASES[status].encode(), len(body))
         )
+        if whole:
+            self.transport.write(body)
         self._linger()
 
     def _linger(self) -> None:
