@@ -52,6 +52,11 @@ def test_unfinished_message_is_kept_there(owner: type, name: str) -> None:
     assert f"self.{name}" in inspect.getsource(owner), f"streams.py looks at {name}."
 
 
+def test_refused_headers_leave_nothing_to_write() -> None:
+    assert "self._pending_write = self.stream.write(data)" in inspect.getsource(HTTP1Connection)
+    assert "self._headers_written = True" in inspect.getsource(RequestHandler)
+
+
 def test_each_turn_asks_for_the_next_request() -> None:
     source = inspect.getsource(HTTP1ServerConnection)
     for call in ("delegate.start_request(self, conn)", "delegate.on_close(self)", "self.stream"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sparts.errors import log_error
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, SMALL, valid_or_new_id
-from sparts.tasks.tornado.streams import client_of, refusal
+from sparts.tasks.tornado.streams import WholeAnswers, client_of, refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, HTTPError, OutputTransform, StaticFileHandler
@@ -162,7 +162,7 @@ def _answering(cls: Any) -> type[RequestHandler]:
     execute = cls._execute
     usual = asyncio.iscoroutinefunction(execute)
 
-    class Answering(cls):  # type: ignore[misc]
+    class Answering(WholeAnswers, cls):  # type: ignore[misc]
         def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:
             """Run the handler; called by Tornado once for each request."""
             handling: Any = execute(self, transforms, *args, **kwargs)

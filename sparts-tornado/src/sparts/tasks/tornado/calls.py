@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call, CallRefusedError, Reason, starting
 from sparts.errors import message_of
-from sparts.tasks.tornado.streams import client_of
+from sparts.tasks.tornado.streams import WholeAnswers, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +121,7 @@ def _wrapped(
 ) -> type[RequestHandler]:
     execute = cls._execute
 
-    class Wrapped(cls):  # type: ignore[misc]
+    class Wrapped(WholeAnswers, cls):  # type: ignore[misc]
         wrapped_class = cls
 
         def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:

@@ -78,6 +78,29 @@ def refusal(status: str, text: str, request_id: str = "") -> bytes:
     return ("\r\n".join(lines) + f"\r\n\r\n{text}\n").encode("ascii")
 
 
+class WholeAnswers:
+    """For classes of handlers: what they answer is whole, or the client sees that it is not."""
+
+    request: Any
+    _headers_written: bool
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer that the handler has failed; called by Tornado and by handlers.
+
+        An answer that has begun ends with its connection: Tornado's own would end as a whole one.
+        """
+        handler: Any = self
+        connection = self.request.connection
+        if self._headers_written and connection.stream is not None:
+            if connection._pending_write is None:  # Tornado has refused to send the headers
+                self._headers_written = False
+            else:
+                handler.set_status(status_code)  # for counters and the log
+                connection.stream.close()
+        parent: Any = super()
+        parent.send_error(status_code, **kwargs)
+
+
 class Stream(IOStream):
     """A connection of the server, and what it is doing.
 

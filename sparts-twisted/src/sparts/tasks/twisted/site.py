@@ -64,9 +64,22 @@ class CountedRequest(Request):
         )
         self.channel.loseConnection()
 
+    def processingFailed(self, reason: Any) -> Any:  # noqa: N802 - Twisted's name
+        """Answer that the resource has failed; called by Twisted.
+
+        An answer that has begun ends with its connection, so that the client does not take what
+        it has got for all of it.
+        """
+        if not self.startedWriting:
+            return super().processingFailed(reason)  # type: ignore[no-untyped-call]
+        self._log.failure("", failure=reason)
+        if not self.finished and self.channel is not None:
+            self.channel.loseConnection()
+        return reason
+
     def finish(self) -> None:
         """End the answer; called by the resource."""
-        if self.channel is not None:
+        if not self.finished and self.channel is not None:
             self.channel.site.bodies.release(self)
         super().finish()  # type: ignore[no-untyped-call]
 
