@@ -63,6 +63,22 @@ def test_failed_loop_cancels_runs_and_schedule_goes_on() -> None:
         assert not task.supervisor.n_failures()
 
 
+def test_next_run_is_not_cancelled_with_the_last() -> None:
+    class Cancelling(AsyncPeriodicTask):
+        INTERVAL = 3600.0
+        RUN_AT_START = False
+
+        async def execute(self, context: ExecuteContext | None = None) -> int:
+            worker: Any = asyncio.current_task()
+            before = int(worker.cancelling())
+            worker.cancel()
+            return before
+
+    with running_task(Cancelling) as task:
+        assert [task.execute_async().result(WAIT) for _ in range(3)] == [0, 0, 0]
+        assert not task.supervisor.n_failures()
+
+
 def test_run_that_cancels_itself_is_one_that_failed() -> None:
     class Cancelling(AsyncPeriodicTask):
         INTERVAL = 3600.0

@@ -78,6 +78,29 @@ def test_work_that_cancels_itself_ends_its_item_only() -> None:
         assert not task.supervisor.n_failures()
 
 
+@pytest.mark.parametrize("awaits", [False, True])
+def test_next_item_is_not_cancelled_with_the_last(awaits: bool) -> None:
+    class Cancelling(AsyncQueueTask):
+        WORKERS = 1
+        ON_ERROR = "log"
+
+        async def execute(self, times: int, context: ExecuteContext) -> int:
+            worker: Any = asyncio.current_task()
+            before = worker.cancelling()
+            for _ in range(times):
+                worker.cancel()
+            if awaits:
+                await asyncio.sleep(0)
+            return int(before)
+
+    with running_task(Cancelling) as task:
+        futures = [task.submit(times) for times in (2, 0, 1, 0)]
+        errors = [type(future.exception(SOON)) for future in futures]
+        assert errors[::2] == ([CancelledError] * 2 if awaits else [type(None)] * 2)
+        assert [future.result(SOON) for future in futures[1::2]] == [0, 0]
+        assert not task.supervisor.n_failures()
+
+
 def test_endless_work_is_handed_over_and_cancelled() -> None:
     cleaned_up: list[Any] = []
 

@@ -78,24 +78,17 @@ def _run(name: str, words: list[str]) -> int:
     return load_command(entry)(words) or 0
 
 
-def our_commands() -> list[entry_points.EntryPoint]:
-    """Return our own subcommands as the entry points that they could be."""
-    group = entry_points.COMMANDS
-    return [
-        entry_points.EntryPoint(group, name, f"sparts.cli.{name}:main", "sparts-core", "")
-        for name in COMMANDS
-    ]
-
-
 def find_command(name: str) -> entry_points.EntryPoint:
     """Return the subcommand of a name; ours come before those of plugins.
 
     Raises:
         UsageError: there is none, or several plugins have it.
     """
-    ours, others = our_commands(), entry_points.find(entry_points.COMMANDS)
-    found = [each for each in ours if each.name == name]
-    found = found or [each for each in others if each.name == name]
+    group = entry_points.COMMANDS
+    if name in COMMANDS:
+        return entry_points.EntryPoint(group, name, f"sparts.cli.{name}:main", "sparts-core", "")
+    others = entry_points.find(group)
+    found = [each for each in others if each.name == name]
     if len(found) > 1:
         who = " and ".join(entry.owner for entry in found)
         raise UsageError(
@@ -106,11 +99,11 @@ def find_command(name: str) -> entry_points.EntryPoint:
         return found[0]
     if name.startswith("-"):
         raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
-    if name in (known := entry_points.known_providers(entry_points.COMMANDS)):
+    if name in (known := entry_points.known_providers(group)):
         flag = FLAGS.get(name, "").partition(" ")[2]
         what = f"No option {flag!r}" if flag else f"No command is named {name!r}"
         raise UsageError(f"{what}. {entry_points.install_hint(known[name])}")
-    near = nearest(name, [entry.name for entry in (*ours, *others)])
+    near = nearest(name, [*COMMANDS, *(entry.name for entry in others)])
     near = f"sparts run {name}" if ":" in name else near
     hint = f"Did you mean {near!r}?" if near else "See `sparts --help`."
     raise UsageError(f"No command is named {name!r}. {hint}")

@@ -6,6 +6,7 @@ import asyncio
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
@@ -53,6 +54,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         with runs.worker(self._make_schedule()) as worker:
             while (run := await runs.next_async(worker, type(self).clock)) is not None:
                 await self._attempt(run)
+                await self._outlive_work(asyncio.current_task())
 
     async def _attempt(self, run: Run) -> None:
         began = type(self).clock.monotonic()
@@ -86,7 +88,7 @@ class _AsyncRuns(Runs):
     def __init__(self, task: AsyncPeriodicTask) -> None:
         super().__init__(task.name, task.stop_event, partial(told, task))
         self.wakeup = CallingCondition(lambda: task.loop_task.post_if_open(self._wake))
-        self._waiting: set[asyncio.Event] = set()  # one for each worker
+        self._waiting: WeakSet[asyncio.Event] = WeakSet()  # one for each worker
 
     def _wake(self) -> None:
         for woken in self._waiting:
@@ -96,18 +98,15 @@ class _AsyncRuns(Runs):
         """Wait for something to do, and take it; None when it is over. See `Runs.next`."""
         woken = asyncio.Event()
         self._waiting.add(woken)
-        try:
-            if worker.schedule is not None and not worker.schedule.interval:
-                await asyncio.sleep(0)  # runs without a pause leave the loop to others, too
-            while not self.over:
-                woken.clear()
-                with self.wakeup:
-                    due = worker.due()
-                    run = self.take(worker, due, clock)
-                if run is not None:
-                    return run
-                await clock.wait_async(woken, due)
-        finally:
-            self._waiting.discard(woken)
+        if worker.schedule is not None and not worker.schedule.interval:
+            await asyncio.sleep(0)  # runs without a pause leave the loop to others, too
+        while not self.over:
+            woken.clear()
+            with self.wakeup:
+                due = worker.due()
+                run = self.take(worker, due, clock)
+            if run is not None:
+                return run
+            await clock.wait_async(woken, due)
         self.cancel()
         return None

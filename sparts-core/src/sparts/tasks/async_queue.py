@@ -77,6 +77,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
+        worker: Any = asyncio.current_task()
         try:
             while (context := await queue.take_async()) is not None:
                 context.begin(self)
@@ -93,6 +94,8 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
                     late_error = self._failed(context, self._cause(context, error)) or late_error
                 else:
                     succeeded(context, result)
+                if worker.cancelling():
+                    await self._outlive_work(worker)
         finally:
             queue.worker_left()
         if late_error is not None:

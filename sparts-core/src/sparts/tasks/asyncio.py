@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import must_override
@@ -103,12 +104,17 @@ class AsyncioTask(LoopBoundTask):
             return error
         return None
 
+    async def _outlive_work(self, worker: Any) -> None:
+        """Take back what cancels the worker, its task, by work that has ended; called by it."""
+        while worker.cancelling() and self.loop_task.open:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            worker.uncancel()
+
     async def _stopped_within(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(seconds):
-                await self._told_to_stop.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_stop.wait(), seconds)
         except asyncio.CancelledError:
             if not self.loop_task.open:
                 self._supervisor.count(waiting=-1)

@@ -29,10 +29,6 @@ class Worker:
         self.futures: list[Future[Any]] = []
         """Those that wait for the run under way."""
 
-    def waited_for(self) -> bool:
-        """Tell whether it put a run off, or a future waits for the one under way."""
-        return self.again is not None or not all(future.done() for future in self.futures)
-
     def due(self) -> float | None:
         """Return when it has something to do without being asked, by the monotonic clock."""
         if self.again is not None and self.again_at is not None:
@@ -109,8 +105,8 @@ class Runs:
     def pending(self) -> bool:
         """Whether a run was asked for or put off, and has not begun, or a future waits for one."""
         with self.wakeup:
-            waiting = any(each.waited_for() for each in self.workers)
-            return waiting or self._triggered or bool(self._asked)
+            waiting = [w.again or not all(map(Future.done, w.futures)) for w in self.workers]
+            return any(waiting) or self._triggered or bool(self._asked)
 
     def end(self) -> None:
         """Have no run begin any more."""
