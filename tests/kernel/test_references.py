@@ -193,6 +193,20 @@ def test_dependency_is_met_by_subclass_that_is_there() -> None:
     assert names(resolve_all([B, BetterA])) == ["BetterA", "B"]
 
 
+def test_task_may_depend_on_its_own_base() -> None:
+    class Above(A):
+        DEPS = [A]
+
+    class Top(Above):
+        DEPS = [Above, A]
+
+    assert resolve_all([Above]) == [A, Above]
+    assert resolve_all([Top]) == [A, Above, Top]
+    with running(service_of(Above)) as service:
+        assert [each.name for each in service.tasks] == ["A", "Above"]
+        assert service.tasks.dependencies(service.tasks.Above) == [service.tasks.A]
+
+
 def test_task_follows_others_without_bringing_them() -> None:
     life: list[str] = []
 

@@ -109,7 +109,7 @@ def resolve_all(references: Iterable[TaskReference]) -> list[type[Any]]:
     """Return the classes of the references and of all that they depend on, in start order.
 
     The order is the given one, except that what a task depends on comes before it. A dependency is
-    met by the class itself, or else by a subclass that is there.
+    met by the class itself, or else by another task of a subclass that is there.
 
     Raises:
         UsageError: a reference cannot be resolved, or two tasks have one name.
@@ -160,7 +160,8 @@ def _provider(
     wanted = _resolve_listed(task, "DEPS", dependency)
     if chosen.get(wanted.__name__) is wanted:
         return wanted
-    return next((each for each in chosen.values() if issubclass(each, wanted)), wanted)
+    others = (each for each in chosen.values() if not issubclass(each, task))
+    return next((each for each in others if issubclass(each, wanted)), wanted)
 
 
 def _ordered(needs: dict[type[Any], list[type[Any]]]) -> list[type[Any]]:
