@@ -34,7 +34,7 @@ def bind(handler: Handler, service: ThriftService, taken: Container[str] = ()) -
         wanted = f"{name}({', '.join(spec.parameters)})"
         function = handler.implementation(name)
         if not callable(function) and name in taken:
-            wrong.append(_say_reserved(name, wanted))
+            wrong.append(explain_reserved(name, wanted))
         elif not callable(function) or _is_placeholder(function):
             wrong.append(f"it has no method {wanted}")
         elif not _takes(function, len(spec.parameters)):
@@ -64,9 +64,10 @@ def _takes(function: Any, count: int) -> bool:
     return True
 
 
-def _say_reserved(name: str, wanted: str) -> str:
+def explain_reserved(name: str, wanted: str) -> str:
+    """Return what to do about a method of a service whose name is not free, without a full stop."""
     return (
-        f"its method {wanted} has the name of an attribute that every task has: write it under "
-        f"another name, such as on_{name}, and override implementation(self, name) to return "
-        f'self.on_{name} for "{name}"'
+        f"its method {wanted} has a name that means something else to every task, or to Python: "
+        f"write it under another name, such as on_{name}, and override implementation(self, name) "
+        f'to return self.on_{name} for "{name}"'
     )

@@ -35,6 +35,7 @@ class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCo
     OPT_PREFIX: ClassVar[str | None] = "fb303"
     MAY_BE_ASYNC = tuple(name for name in vars(FB303) if not name.startswith("_"))
     MODULE: ClassVar[Any] = FacebookService
+    _ANSWERS: ClassVar[frozenset[str]] = frozenset(MAY_BE_ASYNC)
 
     control: Option[bool] = option(
         default=False,
@@ -56,7 +57,7 @@ class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCo
 
     def implementation(self, name: str) -> Callable[..., Any] | None:
         """Return this task's method of a name, with what fb303 says of who may call it."""
-        if name not in vars(FB303):
+        if name not in FB303HandlerTask.MAY_BE_ASYNC:
             return super().implementation(name)
         method: Callable[..., Any] = getattr(self, name)
         if inspect.iscoroutinefunction(method):

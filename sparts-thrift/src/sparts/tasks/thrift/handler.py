@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import SampleType, counter, labelled, samples
 from sparts.counters.metric import Labelled
 from sparts.errors import StartError, UsageError
-from sparts.established import EstablishedTask
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
-from sparts.thrift.binding import bind
+from sparts.tasks.thrift.reserved import is_reserved, past_methods, set_aside
+from sparts.thrift.binding import bind, explain_reserved
 from sparts.thrift.foreign import methods_of
 from sparts.thrift.protocols import Processor
 from sparts.thrift.services import find_service
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sparts.thrift.processor import Method, Outcome
     from sparts.thrift.services import ThriftService
-    from sparts.vservice import VService
     from sparts.vtask import TaskReference
 
 
@@ -48,6 +47,8 @@ class ThriftHandlerTask(VTask):
     call them."""
 
     CALL_KIND: ClassVar[str] = "thrift"
+    _ANSWERS: ClassVar[frozenset[str]] = frozenset()
+    """Methods of services that a task type answers by itself, and subclasses may override."""
 
     n_calls: Labelled[counter] = labelled(counter(help="Calls, by method."), "method")
     n_errors: Labelled[counter] = labelled(
@@ -69,25 +70,13 @@ class ThriftHandlerTask(VTask):
     """What servers call, by the names of the methods; from `initTask` on."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
+        module, name = (past_methods(cls, each) for each in ("MODULE", "SERVICE_NAME"))
+        found = None
+        with suppress(UsageError):  # the start says so
+            found = _service_of(module, name) if module is not None else None
+        if found is not None:
+            set_aside(cls, found.name, found.methods)
         super().__init_subclass__(**arguments)
-        with suppress(StartError):  # the start says so
-            methods = cls.find_service().methods if cls.MODULE is not None else {}
-            if reserved := (_TAKEN - _ESTABLISHED) & methods.keys():
-                # `initTask` says what to do about them, and not the check of overridden methods
-                given: Any = vars(cls).get("SPARTS_ALLOW_NAMES", ())
-                own = [given] if isinstance(given, str) else given
-                setattr(cls, "SPARTS_ALLOW_NAMES", (*own, *reserved))  # noqa: B010
-                cls._has_reserved = True
-
-    _has_reserved: ClassVar[bool] = False
-
-    def __init__(self, service: VService) -> None:
-        """Make the task for a service; called by the service."""
-        super().__init__(service)
-        asked = type(self).implementation
-        if self._has_reserved and asked is ThriftHandlerTask.implementation:
-            # Before a method of the IDL is taken for one of the task, such as `initTask`.
-            bind(self, self.find_service(), _TAKEN)
 
     @classmethod
     def find_service(cls) -> ThriftService:
@@ -96,19 +85,18 @@ class ThriftHandlerTask(VTask):
         Raises:
             StartError: they mean none; the message says what is wrong.
         """
-        if cls.MODULE is None:
-            raise StartError(
+        if cls.MODULE is None or inspect.isroutine(cls.MODULE):
+            text = (
                 f"{cls.__name__} has no MODULE: set it to what the thrift compiler made of your "
                 f"service, such as calculator.Calculator."
             )
+            if cls.MODULE is not None:
+                text += f" MODULE is a method here: {explain_reserved('MODULE', 'MODULE(...)')}."
+            raise StartError(text)
         try:
-            try:
-                found = find_service(cls.MODULE)
-            except UsageError:
-                return find_service(cls.MODULE, cls.SERVICE_NAME)
+            return _service_of(cls.MODULE, cls.SERVICE_NAME)
         except UsageError as error:
             raise StartError(f"{cls.__name__}: {error}") from error
-        return replace(found, name=cls.SERVICE_NAME or found.name)
 
     @property
     def service_name(self) -> str:
@@ -133,7 +121,11 @@ class ThriftHandlerTask(VTask):
 
         Override it to return another: any object with Apache's ``process(iprot, oprot)``.
         """
-        return Processor(bind(self, self.find_service(), _TAKEN))
+        return Processor(self._bound())
+
+    def _bound(self) -> dict[str, Method]:
+        found = self.find_service()
+        return bind(self, found, {name for name in found.methods if is_reserved(type(self), name)})
 
     @classmethod
     def _dependencies(cls) -> Sequence[TaskReference]:
@@ -150,11 +142,11 @@ class ThriftHandlerTask(VTask):
         """Return what implements a method of the service, or None; called in `initTask`.
 
         The default is this task's method of that name; None where that name means something else
-        to every task (``start``, ``stop``, ``join``, ``name``, ``service``), which then fails the
-        start. Override it to return another method for such a name.
+        to every task (``start``, ``stop``, ``join``, ``name``, ``service``) or to Python, which
+        then fails the start. Override it to return another method for such a name.
         """
-        kept = name in _ESTABLISHED and getattr(type(self), name) is not getattr(VTask, name)
-        if name in _TAKEN and not kept:
+        cls = type(self)
+        if is_reserved(cls, name) or getattr(cls, name, None) is getattr(VTask, name, self):
             return None
         found = getattr(self, name, None)
         return found if callable(found) else None
@@ -173,7 +165,7 @@ class ThriftHandlerTask(VTask):
     def check(self) -> None:
         """See whether this task has the methods of its service."""
         super().check()
-        bind(self, self.find_service(), _TAKEN)
+        self._bound()
 
     @property
     def loop_task(self) -> AsyncioLoopTask:
@@ -189,9 +181,10 @@ class ThriftHandlerTask(VTask):
         return outcome
 
 
-_ESTABLISHED = frozenset(vars(EstablishedTask)) | {"getChild", "getChildren"}
-"""Names of sparts 0.7's tasks that a service may have as well, such as fb303's."""
-_TAKEN = frozenset(dir(ThriftHandlerTask)) | {
-    "failed", "logger", "name", "service", "stop_event", "threads",
-}  # fmt: skip
-"""What every task has under a name: no method of a thrift service can stand there."""
+def _service_of(module: Any, name: str | None) -> ThriftService:
+    """Return the service that ``MODULE`` and ``SERVICE_NAME`` mean; UsageError if it is none."""
+    try:
+        found = find_service(module)
+    except UsageError:
+        return find_service(module, name)
+    return replace(found, name=name or found.name)

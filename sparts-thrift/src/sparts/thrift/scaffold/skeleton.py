@@ -6,8 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import UsageError
-from sparts.fb303 import FB303
+from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import ThriftHandlerTask
+from sparts.tasks.thrift.reserved import is_reserved
 from sparts.thrift.compiler.idl import find_docs
 from sparts.thrift.interfaces import describe
 from sparts.thrift.services import ThriftService, find_services
@@ -88,21 +89,21 @@ class Skeleton:
 
     def _own(self, service: ThriftService) -> list[str]:
         """Return the names of the methods that its handler does not inherit."""
-        given = set(vars(FB303)) if _extends_fb303(service) else set()
+        given = FB303HandlerTask.MAY_BE_ASYNC if _extends_fb303(service) else ()
         return [name for name in service.methods if name not in given]
 
     def _handler(self, service: ThriftService) -> str:
-        base = "FB303HandlerTask" if _extends_fb303(service) else "ThriftHandlerTask"
+        base = FB303HandlerTask if _extends_fb303(service) else ThriftHandlerTask
         specs = describe(service)
         own = self._own(service)
         lines = [
-            f"class {service.name}Task({base}):",
+            f"class {service.name}Task({base.__name__}):",
             f'    """Implements {service.name}."""',
             "",
             "    MODULE = interface",
             f'    SERVICE_NAME = "{service.name}"',
         ]
-        taken = [name for name in own if hasattr(ThriftHandlerTask, name)]
+        taken = [name for name in own if is_reserved(base, name)]
         if taken:
             lines += ["", *_renaming(taken)]
         for name in own:
