@@ -32,7 +32,7 @@ SECONDS = 0.5
 LIBDBUS = (
     "dbus-python is libdbus, in C: a call takes 95,000 instructions of its server, and 144,000 of "
     "one on dbus-fast alone, 142,000 of ours (counted on CPython 3.11). With one call in flight, a "
-    "coroutine begins one turn of asyncio's loop after its call has come, before Python 3.12."
+    "coroutine begins one turn of asyncio's loop after its call has come."
 )
 """Why dbus-python is faster than what stands on dbus-fast where calls come one by one."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -28,7 +27,7 @@ from sparts.tasks.dbus.validity import is_interface_name
 from sparts.tasks.dbus.wrapping import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Coroutine, Sequence
+    from collections.abc import Callable, Container, Sequence
     from logging import Logger
 
     from sparts.calls import Wrapper
@@ -41,8 +40,6 @@ NO_REPLY = 1
 """The flag of a message that asks for no reply."""
 LONGEST_ERROR = 1 << 16
 """Characters of the text of an error that are sent."""
-EAGER = sys.version_info >= (3, 12)
-"""Whether a coroutine can run up to its first wait at once, without a turn of the loop."""
 
 
 class Caller(NamedTuple):
@@ -203,13 +200,7 @@ class Calls:
         if not bound.is_async:
             self._threads.run(partial(copy_context().run, self._work, call))
             return
-        coroutine = self._await(call)
-        if EAGER:
-            task = _eager_task(coroutine, asyncio.get_running_loop())
-            if not task.done():
-                call.task = task
-        else:
-            call.task = asyncio.get_running_loop().create_task(coroutine)
+        call.task = asyncio.get_running_loop().create_task(self._await(call))
 
     def _refuse(self, bus: Bus, message: Message, name: str, text: str) -> None:
         refuse(bus, message, name, text)
@@ -352,14 +343,6 @@ class Calls:
     def close(self, wait: bool = True) -> None:
         """End the threads; in the lifecycle thread. What still runs in them is waited for."""
         self._threads.shutdown(wait=wait, cancel_futures=True)
-
-
-def _eager_task(
-    coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-) -> asyncio.Task[None]:
-    make: Any = asyncio.Task
-    task: asyncio.Task[None] = make(coroutine, loop=loop, eager_start=True)
-    return task
 
 
 def refuse(bus: Bus, message: Message, name: str, text: str) -> None:
