@@ -183,6 +183,10 @@ def application(board: Switchboard) -> Any:
             if message.get("text") == "close":
                 await send({"type": "websocket.close", "code": 4001, "reason": "asked"})
                 continue
+            if message.get("text") == "bad close":
+                await send({"type": "websocket.close", "code": 1006})
+            if message.get("text") == "return":
+                return
             if message.get("text") == "broken":
                 raise RuntimeError("broken on purpose")
             await send({**message, "type": "websocket.send"})

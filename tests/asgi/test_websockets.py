@@ -278,6 +278,33 @@ def test_application_may_refuse_a_handshake(served: Served, path: str, status: i
     assert not errors or "AsgiTask:Exception in ASGI application" in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ({"Content_Length": "3"}, 400), ({"Transfer_Encoding": "chunked"}, 400),
+        ({"Cookie": "c" * 9000}, 431), ({f"X_{number}": "x" for number in range(130)}, 431),
+    ],
+    ids=["body", "chunks", "long header", "many headers"],
+)  # fmt: skip
+def test_handshake_that_cannot_be_read_is_refused(
+    served: Served, lines: dict[str, str], status: int
+) -> None:
+    with served.connect() as connection:
+        assert Raw(connection).handshake("/", **lines)[0] == status
+    served.wait_for_counter('responses{status="4xx"}', 1)
+    served.wait_for_counter("in_flight", 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"), [("broken", 1011), ("bad close", 1011), ("return", 1000)]
+)
+def test_accepted_websocket_ends_with_a_code(served: Served, said: str, code: int) -> None:
+    with opened(served) as client:
+        client.send(frame(TEXT, said.encode()))
+        assert client.outcome() == [code]
+    served.wait_for_counter("in_flight", 0)
+
+
 def test_log_shows_nothing_that_clients_send(served: Served) -> None:
     with log_of(served.service) as log, opened(served, "/?secret=1") as client:
         client.send(frame(TEXT, b"secret"))

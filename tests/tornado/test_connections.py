@@ -19,7 +19,7 @@ from sparts.vservice import ServiceThread, VService
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.http_contract import PARTS, UNASKED, frame
+from tests.http_contract import PARTS, UNASKED, frame, rest
 from tests.tornado.http_services import (
     HANDSHAKE,
     WAIT,
@@ -204,13 +204,27 @@ def test_a_websocket_is_counted_and_echoes() -> None:
     assert Talk.closed == [(1000, "done")]
 
 
-def test_a_websocket_whose_handler_fails_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(self: Talk) -> None:
+FAILED = b"\x88\x02\x03\xf3"  # a close with 1011
+
+
+@pytest.mark.parametrize("method", ["open", "on_message"])
+@pytest.mark.parametrize("awaited", [True, False], ids=["coroutine", "function"])
+def test_a_websocket_whose_handler_fails_is_closed(
+    monkeypatch: pytest.MonkeyPatch, method: str, awaited: bool
+) -> None:
+    def fail(self: Talk, *message: str) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(Talk, "open", fail)
-    with running(Service) as service, websocket(service) as raw:
-        assert raw.recv(1) == b""
+    async def fail_later(self: Talk, *message: str) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Talk, method, fail_later if awaited else fail)
+    with running(Service) as service, connected(service) as raw:
+        raw.sendall(HANDSHAKE)
+        if method == "on_message":
+            assert raw.recv(12) == b"HTTP/1.1 101"
+            raw.sendall(frame(0x81, b"hi"))
+        assert rest(raw).endswith(FAILED)
         settle(service)
         assert service.getCounter("Http.connections") == 0
 

@@ -14,9 +14,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 if TYPE_CHECKING:
     from sparts.tasks.asgi.shared import Shared
 
-GOING_AWAY, TOO_BIG, SERVICE_RESTART = 1001, 1009, 1012
-"""Status codes of our close frames: at a stop, for lack of memory, at a restart (RFC 6455, IANA's
-registry)."""
+NORMAL, GOING_AWAY, TOO_BIG, FAILED, SERVICE_RESTART = 1000, 1001, 1009, 1011, 1012
+"""Status codes of our close frames: the application has returned, at a stop, for lack of memory,
+the application has failed, at a restart (RFC 6455, IANA's registry)."""
 CLOSING = 1.0
 """Seconds that a client has to answer our close frame."""
 SLICE = 1 << 14
@@ -32,6 +32,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared.config, shared.state, shared.app_state, shared.loop)
         self.shared: Shared = shared
+        self.app: Any = self._run
         self.scope: Any
         self.logger: Any = shared.logger
         self.conn.logger = self.logger
@@ -60,6 +61,8 @@ class WebSocket(WebSocketsSansIOProtocol):
             super().data_received(data[start : start + SLICE])
             if self.transport.is_closing():
                 break
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse_handshake(self.conn.handshake_exc)
         self._hold()
 
     def handle_cont(self, event: Any) -> None:
@@ -141,6 +144,24 @@ class WebSocket(WebSocketsSansIOProtocol):
         else:
             self.scope["sparts.service"] = self.shared.service
 
+    def _refuse_handshake(self, error: BaseException) -> None:
+        """Answer a handshake that the websockets library cannot read; uvicorn does not."""
+        answer = b"".join(self.conn.data_to_send())
+        if not answer:
+            text = f"Failed to open a WebSocket connection: {error.__cause__ or error}.\n"
+            answer = self.conn.reject(400, text).serialize()
+        self._refused, self._began = True, perf_counter()
+        self.shared.meter.begin()
+        self._count(int(answer.split(b" ", 2)[1]))
+        self.transport.write(answer)
+        self.transport.close()
+
+    async def _run(self, scope: Any, receive: Any, send: Any) -> Any:
+        """Run the application, and close what it leaves open when it returns."""
+        result = await self.config.loaded_app(scope, receive, send)
+        self._end(NORMAL)
+        return result
+
     def send(self, message: Any) -> Any:
         """Return the coroutine that sends a message; called by the application."""
         if self._began:
@@ -165,9 +186,10 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.drain()
 
     def send_500_response(self) -> None:
-        """Answer that the application failed; called by uvicorn."""
+        """Answer, or close with a code, since the application has failed; called by uvicorn."""
         if self._began:
             self._count(500)
+        self._end(FAILED)
         super().send_500_response()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -188,9 +210,12 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def drain(self) -> None:
         """Close the websocket, once its handshake is complete; called at the stop."""
-        if not self.handshake_complete or self.close_sent or self.transport.is_closing():
-            return
-        self._close(SERVICE_RESTART if self.shared.service.health.restarting else GOING_AWAY)
+        self._end(SERVICE_RESTART if self.shared.service.health.restarting else GOING_AWAY)
+
+    def _end(self, code: int) -> None:
+        """Close the websocket with a code, if it is open."""
+        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
+            self._close(code)
 
     def _close(self, code: int, reason: str = "") -> None:
         """Send a close frame, and wait a moment for the client's."""

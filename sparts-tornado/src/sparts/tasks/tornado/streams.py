@@ -46,8 +46,9 @@ if TYPE_CHECKING:
         def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
 
 
-TOO_BIG = 1009
-"""Websocket's status code for a message that is too big (RFC 6455, section 7.4.1)."""
+TOO_BIG, FAILED = 1009, 1011
+"""Websocket's status codes for a message that is too big, and for a handler that has failed (RFC
+6455, section 7.4.1)."""
 
 LAST = 5.0
 """Seconds that a client has at the stop to read its last answer."""
@@ -99,6 +100,14 @@ class WholeAnswers:
                 connection.stream.close()
         parent: Any = super()
         parent.send_error(status_code, **kwargs)
+
+    def log_exception(self, *error: Any) -> None:
+        """Log what the handler raised; called by Tornado, which then aborts a websocket."""
+        handler: Any = self
+        parent: Any = super()
+        parent.log_exception(*error)
+        if handler.get_status() == 101 and hasattr(handler, "ws_connection"):
+            handler.close(FAILED)
 
 
 class Stream(IOStream):
