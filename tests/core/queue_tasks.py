@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -129,7 +129,8 @@ class AsyncEcho(AsyncQueueTask):
 
 
 def all_cancelled(*futures: Future[Any]) -> bool:
-    """Wait for the ends of all futures; whether each of them was cancelled."""
+    """Wait for the ends of all futures, one by one and together; whether each was cancelled."""
+    assert not wait(futures, SOON).not_done
     errors = [error_of(partial(future.result, SOON)) for future in futures]
     return all(isinstance(error, CancelledError) for error in errors)
 

@@ -25,7 +25,15 @@ from sparts.testing.clock import TurnableClock
 from sparts.testing.running import make_service, running, running_task, service_of
 
 from tests.core.failing import failing
-from tests.core.queue_tasks import SOON, Deferred, Gated, of_echo, of_gated, variant
+from tests.core.queue_tasks import (
+    SOON,
+    Deferred,
+    Gated,
+    all_cancelled,
+    of_echo,
+    of_gated,
+    variant,
+)
 from tests.core.scripts import service as script
 from tests.threads import in_threads
 
@@ -103,6 +111,7 @@ def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCapture
         task.gate.put("done")
     assert futures[0].result(0) == "done"
     assert all(future.cancelled() for future in futures[1:])
+    assert all_cancelled(*futures[1:])
     assert isinstance(deferred.outcome(), CancelledError)
     assert task.dropped == [1, 2, 3, 4, 5]
     assert task.n_dropped() == 5
@@ -118,6 +127,7 @@ def test_what_was_cancelled_before_is_not_dropped(gated: Any) -> None:
         task.ask_to_stop()
         task.gate.put(None)
     assert task.dropped == [2]
+    assert all_cancelled(*futures[1:])
 
 
 def test_left_items_are_handed_over_in_time() -> None:

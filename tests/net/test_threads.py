@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 
 import pytest
 from sparts.net.threads import Threads
@@ -114,6 +114,7 @@ def test_shutdown_runs_or_cancels_what_waits(gate: Gate, cancels: bool) -> None:
     if cancels:
         with pytest.raises(CancelledError):
             last.result(SOON)
+        assert not wait([last], SOON).not_done
     gate.opened.set()
     first.result(SOON)
     threads.shutdown()  # waits

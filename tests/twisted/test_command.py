@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -572,6 +572,17 @@ def test_cancelling_the_future_ends_the_command() -> None:
             assert told.end().signal in (signal.SIGTERM, signal.SIGKILL)
             assert command.cancelled()
         assert task.started() == task.finished()
+
+
+def test_command_that_was_cancelled_before_it_began() -> None:
+    with commands() as task:
+        busy = threading.Event()
+        task.loop_task.call(busy.wait)
+        command = task.run(["sleep", "1000"])
+        assert command.cancel()
+        busy.set()
+        assert not wait([command], 10).not_done
+        assert task.started() == 0
 
 
 def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:

@@ -110,14 +110,7 @@ class ExecuteContext:
         Raises:
             Exception: what the deferred's own callbacks let through.
         """
-        if self.future is not None:
-            try:
-                self.future.set_result(result)
-            except Exception:
-                if not self.future.done():  # else cancelled, or ended when the task was stopped
-                    raise
-        if self.deferred is not None:
-            _fire(self.deferred, "callback", result)
+        self._settle("set_result", "callback", result)
 
     def set_exception(self, error: BaseException) -> bool:
         """End the future and the deferred with an exception; False if nobody waits.
@@ -127,19 +120,27 @@ class ExecuteContext:
         """
         from concurrent.futures import CancelledError  # which a bare service does without
 
-        future = self.future
         if isinstance(error, StopIteration):  # a coroutine that waits would never get one
             error, cause = RuntimeError(f"StopIteration was raised: {text_of(error)}"), error
             error.__cause__ = cause
-        if future is not None and not (isinstance(error, CancelledError) and future.cancel()):
+        if isinstance(error, CancelledError) and self.future is not None:
             try:
-                future.set_exception(error)
+                self.future.cancel()
+            finally:
+                if self.future.cancelled():
+                    self.claim()  # else `concurrent.futures.wait` would not see it
+        self._settle("set_exception", "errback", error)
+        return self.awaited
+
+    def _settle(self, of_future: str, of_deferred: str, outcome: Any) -> None:
+        if self.future is not None:
+            try:
+                getattr(self.future, of_future)(outcome)
             except Exception:
-                if not future.done():
+                if not self.future.done():  # else cancelled, or ended when the task was stopped
                     raise
         if self.deferred is not None:
-            _fire(self.deferred, "errback", error)
-        return self.awaited
+            _fire(self.deferred, of_deferred, outcome)
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -161,7 +161,8 @@ class MemoryBacklog(Backlog):
             self._taken = 0
             self._wake_all()
             self._quiet.notify_all()
-        return Leftovers([context for context in left if context.wanted], [])
+        # What was cancelled before ends by `claim`, also for `concurrent.futures.wait`.
+        return Leftovers([context for context in left if context.wanted or context.claim()], [])
 
     # -- with the lock held ------------------------------------------------------------------------
 

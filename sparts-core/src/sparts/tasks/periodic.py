@@ -151,5 +151,5 @@ class PeriodicTask(EventTask):
     def _took(self, run: Run, seconds: float) -> None:
         super()._took(run, seconds)
         own(self, PeriodicTask.n_missed).add(run.missed)
-        if run.too_slow(seconds):
+        if run.worker.schedule is not None and 0 < run.worker.schedule.interval < seconds:
             own(self, PeriodicTask.n_slow_iterations).increment()

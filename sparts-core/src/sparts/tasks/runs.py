@@ -44,11 +44,6 @@ class Run(NamedTuple):
     futures: list[Future[Any]]
     missed: int = 0
 
-    def too_slow(self, seconds: float) -> bool:
-        """Return whether it took longer than the interval of its schedule."""
-        schedule = self.worker.schedule
-        return schedule is not None and 0 < schedule.interval < seconds
-
 
 class Runs:
     """Decides when a task runs. All methods may be called from any thread, `next` by the worker.
@@ -95,7 +90,7 @@ class Runs:
                 self._asked.append(future)
                 self.wakeup.notify_all()
                 return future
-        future.cancel()
+        self.give_up([future])
         return future
 
     def _note_variables(self) -> None:

@@ -117,5 +117,6 @@ class Threads(Executor):
         for job in dropped:
             if job is not None and job[1] is not None:
                 job[1].cancel()
+                job[1].set_running_or_notify_cancel()  # so that `concurrent.futures.wait` ends
         for thread in self._threads if wait else ():
             thread.join()

@@ -257,6 +257,7 @@ class CommandTask(TwistedTask):
 
     def _start(self, run: _Run) -> None:
         if run.command.cancelled():
+            run.command.end(None)  # so that `concurrent.futures.wait` ends
             return
         if self._supervisor.stop_event.is_set():
             run.command.end(self._too_late())
