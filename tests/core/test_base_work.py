@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from sparts.base_work import base_work, marked_methods
 from sparts.loops import LoopBoundTask
 from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.tasks.event import EventTask, ExecuteContext
 from sparts.testing.running import running_task, service_of
 from sparts.vtask import VTask
 
-from tests.core.queue_tasks import variant
+from tests.core.failing import failing
+from tests.core.queue_tasks import SOON, Echo, variant
 
 
 class Base(VTask):
@@ -82,6 +85,50 @@ def test_override_that_raises_is_not_completed() -> None:
     with pytest.raises(LookupError, match="own"):
         task.initTask()
     assert not hasattr(task, "done")
+
+
+def test_worker_ends_although_stop_and_join_raise() -> None:
+    def fails(self: VTask) -> None:
+        raise LookupError("own")
+
+    class Worker(EventTask):
+        stop = join = fails
+
+        def execute(self, context: ExecuteContext | None = None) -> None:
+            """Do nothing."""
+
+    with failing(Worker, match="Worker failed while stopping: LookupError: own") as task:
+        (thread,) = task.threads
+        task.service.shutdown()
+    assert not thread.is_alive()
+
+
+class Called:
+    """Can be called, and is no function."""
+
+    def __call__(self, *args: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "override",
+    [staticmethod(lambda: None), partial(lambda: None), Called()],
+    ids=["static", "partial", "callable"],
+)
+def test_override_of_any_form_is_completed(override: Any) -> None:
+    with running_task(variant(OnLoop, start_in_loop=override, stop_in_loop=override)) as task:
+        pass
+    assert task.done == ["base start", "base stop"]
+
+
+def test_static_start_starts_the_worker() -> None:
+    class Echoes(Echo):
+        @staticmethod
+        def start() -> None:
+            """Call no method of the base."""
+
+    with running_task(Echoes) as task:
+        assert task.submit(1).result(SOON) == 1
 
 
 class OnLoop(LoopBoundTask):

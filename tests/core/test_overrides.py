@@ -121,10 +121,19 @@ def test_plain_method_for_a_coroutine(base: type) -> None:
     assert f"Write `async def execute`, or derive from {twin}." in error
 
 
-@pytest.mark.parametrize("base", [QueueTask, PeriodicTask, AsyncQueueTask])
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        (QueueTask, "execute"),
+        (PeriodicTask, "execute"),
+        (AsyncQueueTask, "execute"),
+        (AsyncQueueTask, "start_in_loop"),
+        (AsyncioTask, "stop_in_loop"),
+    ],
+)
 @pytest.mark.parametrize("function", [generator, async_generator])
-def test_generator_for_a_method(base: type, function: Any) -> None:
-    (error,) = errors(derive(base, execute=function))
+def test_generator_for_a_method(base: type, name: str, function: Any) -> None:
+    (error,) = errors(derive(base, name, function))
     assert "generator function" in error
     assert "it would never run" in error
 

@@ -2,8 +2,8 @@
 
 Services override `initTask`, `start` or `start_in_loop` and forget ``super()``: then a server would
 listen nowhere, without a word. So what such a method of sparts does is done in any case: where the
-override calls ``super()``, else right after the override has returned. `base_work` marks methods of
-others' task types for the same.
+override calls ``super()``, else right after the override has returned; `stop` and `join` also if it
+has raised. `base_work` marks methods of others' task types for the same.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def keep_base_work(cls: Any) -> None:
         _mark(cls, name)
         versions = _versions(cls, name)
         newest: Any = next(versions, None)
-        if _is_plain(newest) and (marked := next(filter(_is_marked, versions), None)):
+        unmarked = callable(newest) and not hasattr(newest, "__base_work__")
+        if unmarked and (marked := next(filter(_is_marked, versions), None)):
             setattr(cls, name, _completed(newest, marked))
 
 
@@ -72,7 +73,7 @@ def _mark(cls: type[Any], name: str) -> None:
     """Mark a method wherever a class of sparts has it: only now, as few are ever overridden."""
     for base in filter(_is_ours, cls.__mro__):
         found: Any = vars(base).get(name)
-        if _is_plain(found):
+        if isinstance(found, FunctionType) and not hasattr(found, "__base_work__"):
             setattr(base, name, base_work(found))
 
 
@@ -92,10 +93,6 @@ def unwrapped(method: Any) -> Any:
     return method
 
 
-def _is_plain(found: Any) -> bool:
-    return isinstance(found, FunctionType) and not hasattr(found, "__base_work__")
-
-
 def _is_marked(found: Any) -> bool:
     return getattr(found, "__base_work__", False) is True
 
@@ -108,7 +105,13 @@ def _completed(override: Callable[..., Any], marked: Callable[..., Any]) -> Call
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         done: set[str] = self.__dict__.setdefault("_base_work_done", set())
         done.discard(name)
-        result = override(self, *args, **kwargs)
+        bound: Any = override.__get__(self) if hasattr(override, "__get__") else override
+        try:
+            result = bound(*args, **kwargs)
+        except BaseException:
+            if name in ("stop", "join") and name not in done:  # the service goes on to the end
+                marked(self, *args, **kwargs)
+            raise
         if hasattr(result, "__await__") and name not in _PLAIN:
             return complete_later(self, result, args, kwargs)
         whole = result if name in done else marked(self, *args, **kwargs)

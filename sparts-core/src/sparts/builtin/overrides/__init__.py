@@ -151,7 +151,8 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
         if _is_ours(owner) or not _belongs(owner, cls):
             continue
         bases = [base for base in mro[at + 1 :] if _is_ours(base) or _is_framework(base)]
-        for name, value in list(vars(owner).items()) if bases else ():
+        for name, found in list(vars(owner).items()) if bases else ():
+            value = unwrapped(found) if isinstance(found, FunctionType) else found
             if (name[:2] == "__" and name != "__init__") or name in allowed:
                 continue
             text, error = None, True

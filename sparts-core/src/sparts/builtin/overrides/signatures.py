@@ -139,7 +139,8 @@ def _method(value: Any) -> _Method | None:
 def _fits(mine: _Method, declared: _Method, name: str, mro: tuple[type, ...]) -> bool:
     """Return whether who calls the method of the base can call this one: async or not."""
     kind, expected = mine.kind, declared.kind
-    if kind == expected or any(name in vars(cls).get("MAY_BE_ASYNC", ()) for cls in mro):
+    either = any(name in vars(cls).get("MAY_BE_ASYNC", ()) for cls in mro)
+    if kind == expected or (either and kind in ("plain", "coroutine")):
         return True
     if kind == "plain":  # what returns the right thing is right, whatever it is
         decorated = hasattr(mine.function, "__wrapped__") or mine.function.__code__.co_name != name
