@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import pytest
 from sparts.context import ExecuteContext
+from sparts.errors import UsageError
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.backlog import Backlog, Leftovers, RefusedError
 from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import make_service, running, running_task, service_of
 
-from tests.core.queue_tasks import SOON, Gated, variant
+from tests.core.queue_tasks import SOON, Gated, of_gated, variant
 
 
 class Remote(MemoryBacklog):
@@ -126,8 +127,31 @@ def test_coroutines_need_a_backlog_for_coroutines() -> None:
         def make_backlog(self) -> Backlog:
             return MemoryBacklog(self.name, 0, [])
 
-    with pytest.raises(Exception, match="must return an AsyncBacklog"):
+    with pytest.raises(UsageError, match=r"Wrong has no AsyncBacklog: make_backlog\(\) returned <"):
         make_service(service_of(Wrong)).startBG()
+
+
+@pytest.mark.parametrize("make", ["make_backlog", "_makeQueue"])
+def test_task_whose_backlog_is_none_is_refused(make: str) -> None:
+    kind = variant(Gated, **{make: lambda self: None})
+    with pytest.raises(UsageError, match=r"Gated has no Backlog: make_backlog\(\) returned None"):
+        make_service(service_of(kind)).startBG()
+
+
+@pytest.mark.parametrize("outcome", [1, ValueError("no")], ids=["result", "error"])
+@of_gated
+def test_future_ends_although_done_raises(
+    gated: Any, outcome: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def done(*args: Any) -> None:
+        raise OSError("no broker")
+
+    with running_task(
+        variant(gated, backlog_class=variant(gated.backlog_class, done=done))
+    ) as task:
+        task.let(outcome)
+        assert isinstance(task.submit("item").exception(SOON), OSError)
+    assert "The outcome of 'item' could not be delivered" in caplog.text
 
 
 def test_one_backlog_is_made_for_all_threads() -> None:

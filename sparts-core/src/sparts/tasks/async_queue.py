@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 from concurrent.futures import CancelledError, wait
 from contextvars import copy_context
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
 from sparts.clock import timeout_of
-from sparts.errors import LoopStoppedError, UsageError, call_plain
+from sparts.errors import LoopStoppedError, call_plain
 from sparts.generic import Item, Result
-from sparts.options import option
 from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.tasks.backlog import AsyncBacklog
@@ -39,15 +38,8 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     backlog_class: ClassVar[type[MemoryBacklog]] = AsyncMemoryBacklog
 
+    _KIND = AsyncBacklog
     _gave_up = False  # what is not done by now is not waited for any more
-
-    workers: Any = option(
-        type=QueueTask.workers.type,
-        default=lambda cls: cls.WORKERS,
-        metavar="NUMBER",
-        help="how many items are processed at a time",
-        reloadable=False,
-    )
 
     @must_override
     async def execute(self, item: Item, context: ExecuteContext, /) -> Result:
@@ -57,24 +49,18 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         """
         raise NotImplementedError(f"{self.name} has nothing to do: write its execute().")
 
-    def initTask(self) -> None:  # noqa: N802
-        """Check how the class is set up; ``UsageError`` if wrongly."""
-        super().initTask()
-        if not isinstance(self.queue, AsyncBacklog):
-            raise UsageError(f"{self.name}.make_backlog() must return an AsyncBacklog.")
-        self.queue.live_on(self.loop_task)
-
     def start(self) -> None:
         """Start the backlog, and the workers in the loop."""
+        cast("AsyncBacklog", self.queue).live_on(self.loop_task)
         self.queue.clock = type(self).clock
         self.queue.start()
         super().start()
 
     async def run(self) -> None:
         """Work on items until the task must stop and, if ``DRAIN``, none is left."""
-        queue, in_context, own = self.queue, self.KEEP_CONTEXT, copy_context().copy
+        queue = cast("AsyncBacklog", self.queue)
+        in_context, own = self.KEEP_CONTEXT, copy_context().copy
         execute = around_work(self, fitting(self.execute, 2), is_async=True)
-        assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
         worker: Any = asyncio.current_task()

@@ -175,7 +175,7 @@ class Backlog(ABC):
         """Finish the calling worker's item: forget it, and hand the outcome to who waits for it.
 
         A remote backlog sends the outcome first, and acknowledges the item then. An exception is
-        logged.
+        logged, and ends the future of the item if that has not ended.
         """
 
     def bury(self, context: ExecuteContext, error: BaseException) -> None:  # noqa: B027 - optional

@@ -150,8 +150,7 @@ class UniqueBacklog(MemoryBacklog):
                 joint = self._known[item] = _Joint(item)
                 joint.attempt = context.attempt
                 self._push(joint)
-                if self._idle and not self._waking:
-                    self._wake()
+                self._wake_if_due()
             return self._join(joint, context)
 
     def done(

@@ -162,20 +162,25 @@ class ItemWork(VTask, Generic[Item, Result]):
         """Make what deals with the results of items; for one worker, which calls it very often."""
         took = own(self, ItemWork.execute_duration_ms).add
         completed = own(self, ItemWork.n_completed).increment
-        ended, done = self._overridden("work_done"), self.queue.done
+        ended, done = self._overridden("work_done"), self._done
 
         def finish(context: ExecuteContext, result: Any) -> None:
             took(context.stop() * 1000)
             completed()
             if ended is not None:
                 told(self, ended, context)
-            try:
-                done(context, result)
-            except BaseException as error:
-                item = text_of(context.item, repr)
-                log_failure(self, error, "The outcome of %.200s could not be delivered", item)
+            done(context, result, None)
 
         return finish
+
+    def _done(self, context: ExecuteContext, result: Any, error: BaseException | None) -> None:
+        """Have the backlog end an item; who waits for it learns if it cannot."""
+        try:
+            self.queue.done(context, result, error)
+        except BaseException as broken:
+            item = text_of(context.item, repr)
+            log_failure(self, broken, "The outcome of %.200s could not be delivered", item)
+            told(self, context.set_exception, broken)
 
     def _overridden(self, name: str) -> Callable[..., Any] | None:
         """Return a method that does nothing unless it is overridden, or None if it is not."""
@@ -217,7 +222,7 @@ class ItemWork(VTask, Generic[Item, Result]):
         limit: int | None = self.max_attempts
         if limit is not None and context.attempt >= limit:
             return False
-        seconds = float(self.retry_after(context) if after is None else after)
+        seconds = max(0.0, float(self.retry_after(context) if after is None else after))
         self.logger.debug(
             "Attempt %d at %.200s failed; again in %g s",
             context.attempt, text_of(context.item, repr), seconds,
@@ -241,4 +246,4 @@ class ItemWork(VTask, Generic[Item, Result]):
         told(self, self.on_dead_letter, context, error)
         told(self, self.work_fail, context, error)
         told(self, self.work_done, context)
-        told(self, self.queue.done, context, None, error)
+        self._done(context, None, error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.clock import timeout_of
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, counter, own
-from sparts.errors import TryLater, call_plain, text_of
+from sparts.errors import TryLater, UsageError, call_plain, text_of
 from sparts.generic import Item, Result
 from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
@@ -59,12 +59,13 @@ class QueueTask(ItemWork[Item, Result]):
     """Whether the items that wait at a stop are processed, as far as there is time for it."""
     backlog_class: ClassVar[type[MemoryBacklog]] = ArrivalBacklog
     """The kind of backlog in memory."""
+    _KIND: ClassVar[Any] = Backlog
 
     workers: Any = option(
         type=at_least(0),
         default=lambda cls: cls.WORKERS,
         metavar="NUMBER",
-        help="how many threads process items",
+        help="how many items are processed at a time",
         reloadable=False,
     )
     max_items: Option[int] = option(
@@ -201,8 +202,12 @@ class QueueTask(ItemWork[Item, Result]):
     # -- the life of the task ----------------------------------------------------------------------
 
     def initTask(self) -> None:  # noqa: N802
-        """Warn of a task without workers."""
+        """Warn of a task without workers; ``UsageError`` if `make_backlog` returned none."""
         super().initTask()
+        if not isinstance(self.queue, self._KIND):
+            kind, what = self._KIND.__name__, text_of(self.queue, repr)
+            self.queue = MemoryBacklog(self.name, 0, [])  # what comes all the same is given up
+            raise UsageError(f"{self.name} has no {kind}: make_backlog() returned {what}.")
         if isinstance(self.queue, MemoryBacklog) and not self.workers:
             self.logger.warning(
                 "%s has no workers: its items wait here until somebody calls queue.get()", self.name
