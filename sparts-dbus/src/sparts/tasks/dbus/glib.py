@@ -7,6 +7,7 @@ alone: with it, ``asyncio.run`` fails.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gi.events import GLibEventLoop
@@ -15,6 +16,7 @@ from sparts.tasks.asyncio import AsyncioLoopTask
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Iterator
 
 
 class _Loop(GLibEventLoop):  # type: ignore[misc]
@@ -29,6 +31,14 @@ class _Loop(GLibEventLoop):  # type: ignore[misc]
     def context(self) -> Any:
         """The GLib context."""
         return self._context
+
+    @contextmanager
+    def running(self, quit_func: Callable[[], object]) -> Iterator[None]:
+        """Mark the loop as running; called by PyGObject around whatever runs the context."""
+        if not __debug__:  # PyGObject acquires the context in an `assert`, and always releases it
+            self._context.acquire()
+        with super().running(quit_func):
+            yield
 
     def run_forever(self) -> None:
         """Run until `stop`; raise `SystemExit` or `KeyboardInterrupt` of a callback."""
