@@ -111,15 +111,47 @@ def test_what_no_caller_could_use_is_refused(member: Any, message: str) -> None:
         interface_of(type("Odd", (RPCTask,), {name: member}))
 
 
-@pytest.mark.parametrize("name", ["interface", "check_methods", "service", "start", "name"])
-def test_method_with_a_name_of_tasks_is_refused(name: str) -> None:
+def named(name: str) -> Any:
+    """Return a method of a name that can be called."""
+
     def method(self: RPCTask) -> int:
         return 1
 
     method.__name__ = name
-    task = type("Taken", (RPCTask,), {name: rpc(method), "__module__": __name__})
-    with pytest.raises(UsageError, match=f"tasks use the name {name}"), running(service_of(task)):
-        pass
+    return rpc(method)
+
+
+def test_every_name_of_tasks_is_refused_clearly() -> None:
+    with running(service_of(type("One", (RPCTask,), {"answer": named("answer")}))) as service:
+        task = service.requireTask("One")
+        annotated = (vars(base).get("__annotations__", {}) for base in RPCTask.__mro__)
+        names = {*dir(RPCTask), *vars(task)}.union(*annotated)
+    names -= {"__class_getitem__", "__init_subclass__", "__new__"}  # Python wraps these
+    assert len(names) > 80
+    odd = {}
+    for name in names:
+        try:
+            taken = type("Taken", (RPCTask,), {name: named(name), "answer": named("answer")})
+            with running(service_of(taken)):
+                odd[name] = "started"
+        except UsageError as error:
+            if f"tasks use the name {name}. Rename the method" not in str(error):
+                odd[name] = str(error)
+        except Exception as error:
+            odd[name] = repr(error)
+    assert odd == {}
+
+
+def test_names_like_those_of_tasks_are_free() -> None:
+    public = [name for name in dir(RPCTask) if name[0] != "_"]
+    near = {"".join(f"_{each.lower()}" if each.isupper() else each for each in name)
+            for name in public}  # fmt: skip
+    near |= {name.title() for name in public} | {f"{name[:-1]}x" for name in public}
+    near = {name.strip("_") for name in near} - {*dir(RPCTask)}
+    assert {"get_counters", "init_task", "Start"} <= near
+    task = type("Near", (RPCTask,), {name: named(name) for name in near})
+    with running(service_of(task)):
+        assert interface_of(task).methods.keys() == near
 
 
 def test_description_needs_neither_tasks_nor_msgspec() -> None:

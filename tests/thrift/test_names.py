@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.errors import StartError
+from sparts.errors import StartError, UsageError
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import ThriftHandlerTask
 from sparts.testing.running import running, service_of
@@ -67,7 +67,7 @@ def outcome(base: type[ThriftHandlerTask], made: Any, name: str) -> str:
         handler = type("Handler", (base,), {"MODULE": made, **written})
         with running(service_of(handler)) as service:
             return str(service.requireTask(handler).methods_served[name].function("it"))
-    except StartError as error:
+    except (StartError, UsageError) as error:  # the second: when the class is made
         return str(error)
 
 

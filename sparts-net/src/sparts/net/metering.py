@@ -226,15 +226,18 @@ class Metered:
         lambda task: task.n_in_flight(), help="Requests that have begun and not ended."
     )
 
+    access_logger: Logger
+    access_level: int
+    meter: Meter
     if TYPE_CHECKING:
         logger: logging.Logger
 
     def __init__(self, service: Service) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)  # type: ignore[call-arg]
-        self.access_logger: Logger = logging.getLogger(f"{ours(self).logger.name}.access")
-        self.access_level: int = logging.WARNING
-        self.meter: Meter = Meter(self)
+        self.access_logger = logging.getLogger(f"{ours(self).logger.name}.access")
+        self.access_level = logging.WARNING
+        self.meter = Meter(self)
 
     def n_in_flight(self) -> int:
         """Return how many requests have begun and not ended; called in any thread."""

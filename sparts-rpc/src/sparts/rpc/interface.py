@@ -269,6 +269,11 @@ def _behind(value: Any) -> Any:
     return next((found for name in names if (found := getattr(value, name, None))), value)
 
 
+def is_marked(value: Any) -> bool:
+    """Return whether `rpc` has marked a value in a class."""
+    return getattr(_behind(value), _MARKS, None) is not None
+
+
 def interface_of(cls: type[Any]) -> Interface:
     """Return the description of a class with methods that are marked by `rpc`.
 

@@ -8,9 +8,10 @@ from sparts.counters import CallbackCounter, SampleType, counter, labelled, own,
 from sparts.counters.metric import Labelled
 from sparts.errors import UsageError
 from sparts.net.metering import Collected, Durations
+from sparts.net.names import claim
 from sparts.net.threads import Threads
 from sparts.rpc.errors import UnavailableError
-from sparts.rpc.interface import Interface, interface_of
+from sparts.rpc.interface import Interface, interface_of, is_marked
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.vtask import VTask
 
@@ -72,6 +73,17 @@ class RPCTask(VTask):
         def __enter__(self) -> Self: ...
         def __exit__(self, *failure: object) -> None: ...
 
+    _names_taken: ClassVar[tuple[str, ...]] = ()  # names of methods that tasks use
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        marked = [
+            name for base in cls.__mro__ for name, each in vars(base).items() if is_marked(each)
+        ]
+        refused = claim(cls, marked, lambda name: _explain_taken(cls.__name__, name), is_marked)
+        base: Any = super(cls, cls)
+        cls._names_taken = (*base._names_taken, *refused)
+        super().__init_subclass__(**arguments)
+
     def __init__(self, service: VService) -> None:
         super().__init__(service)
         self.calls: list[object] = []
@@ -124,6 +136,8 @@ class RPCTask(VTask):
 
     def check_methods(self) -> None:
         """Raise UsageError if a method cannot be described, or has a name that tasks use."""
+        for name in type(self)._names_taken:
+            raise UsageError(_explain_taken(self.name, name))
         try:
             methods = interface_of(type(self)).methods
         except UsageError as error:
@@ -135,7 +149,7 @@ class RPCTask(VTask):
             raise UsageError(f"{self.name} has no method that can be called: mark some with @rpc.")
         for name in methods:
             if name.startswith("_") or name in vars(self) or hasattr(RPCTask, name):
-                raise UsageError(f"{self.name}.{name} cannot be called: tasks use the name {name}.")
+                raise UsageError(_explain_taken(self.name, name))
 
     def start(self) -> None:
         """Let transports call the methods."""
@@ -169,3 +183,7 @@ class RPCTask(VTask):
     def exit_asked(self, error: BaseException) -> None:
         """End the service in order, as a `SystemExit` or `KeyboardInterrupt` in a method asks."""
         self._supervisor.end_service(error)
+
+
+def _explain_taken(task: str, name: str) -> str:
+    return f"{task}.{name} cannot be called: tasks use the name {name}. Rename the method."

@@ -85,13 +85,17 @@ class DBusClientTask(DBusTask):
         advanced=True,
     )
 
+    _bus: Bus | None
+    _keeper: asyncio.Task[None] | None
+    _trouble: tuple[str, int] | None  # the message, the id of the warning
+    _watches: Watches
+    _jobs: set[asyncio.Task[None]]
+
     def __init__(self, service: VService) -> None:
         super().__init__(service)
-        self._bus: Bus | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._trouble: tuple[str, int] | None = None  # the message, the id of the warning
+        self._bus = self._keeper = self._trouble = None
         self._watches = Watches(self)
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs = set()
 
     @property
     def connected(self) -> bool:

@@ -26,6 +26,7 @@ from typing import (
 
 from dbus_fast import PropertyAccess
 from sparts.errors import UsageError
+from sparts.net.names import claim, ours_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,6 +178,39 @@ else:
         return Property(fn)
 
 
+def is_member(value: Any) -> bool:
+    """Return whether a value in a class is offered on the bus."""
+    return isinstance(value, Property) or "__dbus__" in getattr(value, "__dict__", ())
+
+
+def mark_of(value: Any) -> Mark:
+    """Return what is noted on a member."""
+    mark: Mark = value.mark if isinstance(value, Property) else value.__dict__["__dbus__"]
+    return mark
+
+
+def explain_taken(cls: type[Any], attribute: str, mark: Mark) -> str:
+    """Return what to do about a member whose name in Python is not free."""
+    how = "@dbus_details" if mark.kind == "property" else f"@dbus_{mark.kind}"
+    return (
+        f"{cls.__name__}.{attribute}: the name means something else to sparts, or to Python. "
+        f"Call it on_{attribute}, and mark it by {how}(name={mark.name!r})."
+    )
+
+
+def _claim_members(cls: type[Any]) -> tuple[str, ...]:
+    """Set aside members of a new class that have names of sparts; return what is wrong with each.
+
+    A member takes the place of one of ours that has its name.
+    """
+    ours = ours_of(cls).__mro__
+    found = {name: each for base in cls.__mro__ if base not in ours
+             for name, each in vars(base).items() if is_member(each)}  # fmt: skip
+    texts = {name: explain_taken(cls, name, mark_of(each)) for name, each in found.items()}
+    free = [name for base in ours for name, each in vars(base).items() if is_member(each)]
+    return tuple(texts[name] for name in claim(cls, found, texts.__getitem__, is_member, free=free))
+
+
 class Exporter(Protocol):
     """Where an object is exported: it sends the signals of the object."""
 
@@ -196,6 +230,12 @@ class DBusObject:
     """The D-Bus interface of the members that name none, such as ``org.example.Radio``."""
 
     _exports: tuple[tuple[Exporter, str], ...] = ()  # replaced, never changed: any thread reads
+    _names_taken: ClassVar[tuple[str, ...]] = ()  # what is wrong with names of members
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        base: Any = super(cls, cls)
+        cls._names_taken = (*base._names_taken, *_claim_members(cls))
+        super().__init_subclass__(**arguments)
 
     def dbus_interface(self) -> str | None:
         """Return the interface of the members that name none; ``INTERFACE`` by default."""

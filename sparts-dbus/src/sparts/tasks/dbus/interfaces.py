@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, get_origin, get_type_hints
 
 from sparts.errors import UsageError
-from sparts.tasks.dbus.exporting import Mark, Property
+from sparts.tasks.dbus.exporting import Mark, Property, explain_taken, is_member, mark_of
 from sparts.tasks.dbus.types import DBusType, dbus_type, fields_of
 from sparts.tasks.dbus.validity import (
     UnsupportedTypeError,
@@ -90,8 +90,12 @@ def interfaces_of(thing: DBusObject) -> dict[str, Interface]:
     """
     found: dict[str, Interface] = {}
     cls = type(thing)
+    if cls._names_taken:
+        raise UsageError(" ".join(cls._names_taken))
     for attribute, value, runs in _members(cls):
-        mark: Mark = value.mark if isinstance(value, Property) else value.__dict__["__dbus__"]
+        mark = mark_of(value)
+        if attribute in vars(thing):
+            raise UsageError(explain_taken(cls, attribute, mark))
         name = mark.interface or thing.dbus_interface()
         where = f"{cls.__name__}.{attribute}"
         if name is None:
@@ -134,7 +138,7 @@ def _members(cls: type[Any]) -> Iterator[tuple[str, Any, Any]]:
     for base in cls.__mro__:
         for attribute, value in vars(base).items():
             runs = newest.setdefault(attribute, value)
-            if attribute in found or not _is_member(value):
+            if attribute in found or not is_member(value):
                 continue
             found.add(attribute)
             if isinstance(value, Property) and isinstance(runs, property) and runs is not value:
@@ -142,10 +146,6 @@ def _members(cls: type[Any]) -> Iterator[tuple[str, Any, Any]]:
                 raise UsageError(f"{where} overrides a property on D-Bus: use `dbus_property`.")
             if runs is value or (inspect.isfunction(runs) and not isinstance(value, Property)):
                 yield attribute, value, runs
-
-
-def _is_member(value: Any) -> bool:
-    return isinstance(value, Property) or "__dbus__" in getattr(value, "__dict__", ())
 
 
 def _add(interface: Interface, mark: Mark, value: Any, cls: type[Any], runs: Any) -> None:

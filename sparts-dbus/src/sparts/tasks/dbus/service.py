@@ -105,18 +105,22 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     errors: counter = counter(help="Calls that ended with an error.")
     n_refused: counter = counter(help="Calls refused for lack of memory.")
 
+    objects: ObjectTree
+    """What is exported."""
     _calls_running: Calls
+    _owns_name: bool
+    _on_duty: bool  # whether `joining` is over
+    _about: ServiceObject | None
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)
-        self.objects: ObjectTree = ObjectTree(
+        self.objects = ObjectTree(
             lambda bus, message, bound: self._calls_running.begin(bus, message, bound),
             self._send,
             self.logger,
         )
-        self._owns_name = False
-        self._on_duty = False  # whether `joining` is over
-        self._about: ServiceObject | None = None
+        self._owns_name = self._on_duty = False
+        self._about = None
 
     # -- to use ------------------------------------------------------------------------------------
 

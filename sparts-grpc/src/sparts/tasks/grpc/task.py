@@ -11,8 +11,10 @@ from grpc_health.v1 import health_pb2_grpc
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.metric import Labelled
+from sparts.errors import UsageError
 from sparts.net.listeners import refuse_below_one
 from sparts.net.metering import Metered
+from sparts.net.names import claim, is_taken
 from sparts.option_types import duration, size
 from sparts.options import Option, option
 from sparts.tasks.asyncio_server import AsyncioServerTask
@@ -38,11 +40,16 @@ _FAULTS = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DA
 
 def _add_function(servicer: type) -> Callable[[Any, Any], None] | None:
     """Return the generated ``add_X_to_server`` of a class that derives from a servicer ``X``."""
-    for base in servicer.__mro__:
-        module = sys.modules.get(base.__module__)
-        add = getattr(module, f"add_{base.__name__}_to_server", None)
-        if add is not None:
-            return add  # type: ignore[no-any-return]
+    base = _servicer_in(servicer)
+    return base and getattr(sys.modules[base.__module__], f"add_{base.__name__}_to_server")
+
+
+def _servicer_in(cls: type) -> type | None:
+    """Return the class ``X`` that grpcio-tools made, of which a class derives."""
+    for base in cls.__mro__:
+        module = sys.modules.get(str(base.__module__))
+        if hasattr(module, f"add_{base.__name__}_to_server"):
+            return base
     return None
 
 
@@ -66,6 +73,7 @@ class GrpcTask(Metered, AsyncioServerTask):
     ALPN: ClassVar[Sequence[str]] = ("h2",)
 
     _for_rpc = False
+    _names_taken: ClassVar[str] = ""  # what is wrong with names of methods
     SERVICERS: ClassVar[Sequence[Any]] = ()
     """Servicers: classes, which are called without arguments, or objects."""
     INTERCEPTORS: ClassVar[Sequence[Any]] = ()
@@ -173,8 +181,22 @@ class GrpcTask(Metered, AsyncioServerTask):
 
     registry: Registry
     """The methods, from `initTask` on."""
+    health: Health
+    """The health service, from `initTask` on."""
     calls_server: Server
     """What serves them, from the start on."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        if (servicer := _servicer_in(cls)) is not None:
+            names = [name for name in vars(servicer) if name[:2] != "__"]
+            claim(cls, names, str)
+            if taken := [name for name in names if is_taken(cls, name)]:
+                cls._names_taken = (
+                    f"{cls.__name__} cannot have the methods {', '.join(taken)} of "
+                    f"{servicer.__name__}: the names mean something else to every task. Write a "
+                    f"class of its own for {servicer.__name__}, and name it in SERVICERS."
+                )
+        super().__init_subclass__(**arguments)
 
     def add_to_server(self, server: Any) -> None:
         """Add what is served: ``add_X_to_server(servicer, server)``. Called once, in `initTask`.
@@ -211,11 +233,14 @@ class GrpcTask(Metered, AsyncioServerTask):
 
         Raises:
             TypeError: a servicer or interceptor is none.
+            UsageError: a method of the servicer that the task derives from has a name of sparts.
         """
         super().initTask()
+        if self._names_taken:
+            raise UsageError(self._names_taken)
         self.registry = registry = Registry(self.interceptors())
         self.add_to_server(registry)
-        self.health: Health = Health(self, registry.services)
+        self.health = Health(self, registry.services)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, registry)
         if self.reflection:
             add_reflection(registry)

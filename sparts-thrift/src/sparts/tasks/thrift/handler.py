@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import SampleType, counter, labelled, samples
 from sparts.counters.metric import Labelled
 from sparts.errors import StartError, UsageError
+from sparts.net.names import past_called
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
-from sparts.tasks.thrift.reserved import is_reserved, past_methods, set_aside
+from sparts.tasks.thrift.reserved import claim_methods, is_reserved
 from sparts.thrift.binding import bind, explain_reserved
 from sparts.thrift.foreign import methods_of
 from sparts.thrift.protocols import Processor
@@ -70,12 +71,12 @@ class ThriftHandlerTask(VTask):
     """What servers call, by the names of the methods; from `initTask` on."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        module, name = (past_methods(cls, each) for each in ("MODULE", "SERVICE_NAME"))
+        module, name = (past_called(cls, each) for each in ("MODULE", "SERVICE_NAME"))
         found = None
         with suppress(UsageError):  # the start says so
             found = _service_of(module, name) if module is not None else None
         if found is not None:
-            set_aside(cls, found.name, found.methods)
+            claim_methods(cls, found.name, found.methods)
         super().__init_subclass__(**arguments)
 
     @classmethod
