@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +26,7 @@ from sparts.tasks.dbus import (
 )
 from sparts.tasks.dbus.watches import SignalMatch
 from sparts.testing.running import make_service, running, service_of
-from sparts.testing.waiting import Recorder, log_of, wait_status
+from sparts.testing.waiting import Recorder, log_of, wait_ended, wait_status
 
 from tests.dbus.daemons import Daemon
 
@@ -247,16 +248,28 @@ def test_signals_of_others_are_not_heard(
     assert heard.wait(1) == [1.0]
 
 
+@pytest.mark.parametrize("error", [IndexError, asyncio.CancelledError, GeneratorExit])
 def test_raising_callback_is_logged_and_others_go_on(
-    client: DBusClientTask, proxy: Proxy, radio: Radio
+    client: DBusClientTask, proxy: Proxy, radio: Radio, error: type[BaseException]
 ) -> None:
+    def fail(megahertz: float) -> None:
+        raise error
+
     heard = Recorder[float]()
-    proxy.on("Tuned", lambda megahertz: [][int(megahertz)])
+    proxy.on("Tuned", fail)
     proxy.on("Tuned", heard)
     with log_of(client.service) as log:
         radio.Tuned(1.0)
         assert heard.wait(1) == [1.0]
         log.wait_for_line("ERROR:.*A callback for SignalMatch")
+
+
+def test_callback_that_exits_ends_service_in_order(
+    client: DBusClientTask, proxy: Proxy, radio: Radio
+) -> None:
+    proxy.on("Tuned", lambda megahertz: sys.exit())
+    radio.Tuned(1.0)
+    assert wait_ended(client.service) is None
 
 
 @pytest.mark.parametrize("where", ["this loop", "another loop", "a loop of its own"])
@@ -330,6 +343,22 @@ def test_name_is_watched_as_it_comes_and_goes(session_bus: Daemon, client: DBusC
         subscription.cancel()
     assert again.wait(2)[-1] == ""
     assert len(owners.items) == 3
+
+
+def test_owner_is_asked_for_again_after_cancel(session_bus: Daemon, client: DBusClientTask) -> None:
+    heard = Recorder[float]()
+    for megahertz in (1.0, 2.0):
+        with radio_on(session_bus) as service:
+            radio = service.requireTask(Radio)
+            owners = Recorder[str]()
+            watch = client.watch_name(NAME, owners)
+            assert owners.wait(1) == [radio.unique_name]
+            subscription = client.proxy(NAME, PATH).on("Tuned", heard)
+            radio.Tuned(megahertz)
+            assert heard.wait(int(megahertz))[-1] == megahertz
+            for each in (watch, subscription):  # while the name still has this owner
+                client.loop_task.call(client._watches.remove, each).result()
+    assert client._watches._owners == {}
 
 
 def test_cancelled_subscription_leaves_no_rule(

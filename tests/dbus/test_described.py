@@ -121,6 +121,8 @@ class Strange(DBusServiceTask):
 
     BUS_NAME = NAME
     xml = ""
+    odd: tuple[str, str, list[Any]] = ("", "", [])
+    """A method of Properties, and what it answers."""
 
     @dbus_method
     async def Good(self, text: str) -> str:
@@ -131,6 +133,9 @@ class Strange(DBusServiceTask):
         return 1.5
 
     def on_message(self, bus: Bus, message: Message) -> bool:
+        if message.member == self.odd[0] and message.message_type is MessageType.METHOD_CALL:
+            bus.send_quietly(Message.new_method_return(message, *self.odd[1:]))
+            return True
         if message.member != "Introspect" or message.message_type is not MessageType.METHOD_CALL:
             return super().on_message(bus, message)
         bus.send_quietly(Message.new_method_return(message, "s", [self.xml]))
@@ -153,6 +158,28 @@ def test_proxy_works_although_everything_else_is_odd(
         with pytest.raises(DBusError, match="cannot be read"):
             again.Good("text")
         assert again.call("Good", "text", signature="s") == "text"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ("Get", "", []),
+        ("Get", "s", ["it"]),
+        ("GetAll", "", []),
+        ("GetAll", "s", ["it"]),
+        ("GetAll", "a{ss}", [{"Level": "it"}]),
+    ],
+)
+def test_odd_answer_of_properties_is_a_named_error(
+    odd: tuple[str, str, list[Any]], session_bus: Daemon, client: DBusClientTask
+) -> None:
+    with running_task(Strange, *session_bus.argv) as strange:
+        strange.odd = odd
+        proxy = client.proxy(NAME, PATH, NAME)
+        with pytest.raises(DBusError, match=f"{odd[0]} .* answers {odd[1]!r}, not 'a?") as caught:
+            proxy.get("Level") if odd[0] == "Get" else proxy.get_all()
+        assert caught.value.type == "org.freedesktop.DBus.Error.InvalidSignature"
+        assert client.connected
 
 
 class Noted(DBusServiceTask):

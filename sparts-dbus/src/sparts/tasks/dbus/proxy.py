@@ -16,6 +16,7 @@ from sparts.tasks.dbus.descriptors import (
     close_all,
     duplicated,
     may_have_fds,
+    release,
     take_fds,
     with_indices,
 )
@@ -125,22 +126,28 @@ class Proxy:
         args: tuple[Any, ...],
         signature: str | None = None,
         timeout: Any = DEFAULT,
+        gives: str | None = None,
     ) -> Any:
-        """Call a method; in the loop. See `call`."""
+        """Call a method; in the loop. See `call`; ``gives`` is what it has to return, None: any."""
         seconds = (self._task.timeout or None) if timeout is DEFAULT else timeout
         try:
             async with asyncio.timeout(seconds):
                 interface = self.interface
                 if signature is None:
                     interface, signature = await self._method(member)
-                return await self._exchange(interface, member, signature, args)
+                return await self._exchange(interface, member, signature, args, gives)
         except TimeoutError as error:
             raise CallTimeoutError(
                 f"{self.name} did not answer {member} at {self.path} within {seconds:g} s."
             ) from error
 
     async def _exchange(
-        self, interface: str | None, member: str, signature: str, args: tuple[Any, ...]
+        self,
+        interface: str | None,
+        member: str,
+        signature: str,
+        args: tuple[Any, ...],
+        gives: str | None,
     ) -> Any:
         if not is_signature(signature):
             raise UnsupportedTypeError(f"{signature!r} is no signature.")
@@ -168,6 +175,12 @@ class Proxy:
                 reply = await exchange_wrapped(wrapper, self._task, bus, message)
         finally:
             close_all(fds)
+        if gives is not None and reply.signature != gives:
+            release(reply)
+            text = (
+                f"{member} of {self.name} {self.path} answers {reply.signature!r}, not {gives!r}."
+            )
+            raise DBusError(STANDARD + "InvalidSignature", text)
         values = unpack_variants(take_fds(reply) if reply.unix_fds else reply.body)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
@@ -231,14 +244,14 @@ class Proxy:
     async def get_in_loop(self, name: str) -> Any:
         """Return the value of a property; in the loop."""
         interface = self.interface or (await self._property(name))[0]
-        return await self._properties("Get", (interface, name), "ss")
+        return await self._properties("Get", (interface, name), "ss", "v")
 
     async def set_in_loop(self, name: str, value: Any) -> None:
         """Set a property; in the loop."""
         interface, signature = await self._property(name)
         kind = get_signature_tree(signature).types[0]
         packed = Variant(signature, _encoded(kind, value))
-        await self._properties("Set", (interface, name, packed), "ssv")
+        await self._properties("Set", (interface, name, packed), "ssv", "")
 
     async def get_all_in_loop(self) -> dict[str, Any]:
         """Return all properties by name; in the loop."""
@@ -247,12 +260,14 @@ class Proxy:
         if not self.interface:
             names = [i.name for i in await self._interfaces() if i.properties]
         for name in names:
-            found |= await self._properties("GetAll", (name,), "s")
+            found |= await self._properties("GetAll", (name,), "s", "a{sv}")
         return found
 
-    async def _properties(self, member: str, args: tuple[Any, ...], signature: str) -> Any:
+    async def _properties(
+        self, member: str, args: tuple[Any, ...], signature: str, gives: str
+    ) -> Any:
         standard = Proxy(self._task, self.name, self.path, PROPERTIES)
-        return await standard.call_in_loop(member, args, signature=signature)
+        return await standard.call_in_loop(member, args, signature=signature, gives=gives)
 
     # -- signals -----------------------------------------------------------------------------------
 

@@ -159,6 +159,8 @@ class Watches:
                 known.remove(subscription)
                 for rule in subscription.rules:
                     self.task.spawn(self._count(rule, -1))
+                for name in self._owners.keys() - self._watched_names():
+                    del self._owners[name]  # nobody reports the next owner
         if subscription.ended is not None:
             subscription.ended()
 
@@ -230,7 +232,9 @@ class Watches:
     def _react(self, subscription: Subscription, *values: Any) -> None:
         try:
             subscription.react(*[unpack_variants(value) for value in values])
-        except Exception:
+        except (SystemExit, KeyboardInterrupt) as error:
+            self.task.loop_task.exit_asked(error)
+        except BaseException:  # it is the callback's own, also where it is CancelledError
             log_error(self.task.logger, "A callback for %s failed", subscription.what)
 
     # -- match rules -------------------------------------------------------------------------------
@@ -249,7 +253,7 @@ class Watches:
         """Ask who owns a name; what the bus reports meanwhile is newer than its answer."""
         told = self._told.get(name, 0)
         owner = await _owner(bus, name)
-        if self._told.get(name, 0) == told:
+        if self._told.get(name, 0) == told and name in self._watched_names():
             self._moved(name, owner)
 
     async def _ask_for(self, subscription: Subscription, rule: str) -> None:
