@@ -107,6 +107,17 @@ def test_link_to_a_folder_becomes_a_file(watched: Path, way: str) -> None:
         task.wait_for(lambda found: found[-1:] == [("deleted", "link")])
 
 
+def test_link_to_a_folder_replaces_a_file(watched: Path, way: str) -> None:
+    (watched / "inside").symlink_to("../one")
+    (watched / "first").touch()
+    (watched / "second").touch()
+    with watching(watched, way) as task:
+        link(watched / "first", "../one")
+        task.sees(("deleted", "first"))
+        (watched / "inside").replace(watched / "second")
+        task.sees(("deleted", "second"))
+
+
 def test_links_to_a_file_of_the_same_folder(watched: Path, way: str) -> None:
     put(watched / "real", "1")
     (watched / "alias").symlink_to("real")

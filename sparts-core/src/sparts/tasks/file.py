@@ -288,7 +288,8 @@ class DirectoryWatcherTask(PollerTask):
         for name, gone in dirty.items():
             self._follow(name)
             stat = self._stat(name)
-            if stat is not None or gone:  # else the event that says where it went is still to come
+            # If nothing is there, the event that says where it went may still be to come.
+            if stat is not None or gone or os.path.isdir(os.path.join(self._directory, name)):
                 self._compare_file(name, stat)
 
     def _compare_file(self, name: str, new: Any) -> None:
