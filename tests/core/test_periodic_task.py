@@ -153,8 +153,9 @@ def test_task_without_interval_fails_the_start(
         make_service(service_of(ticking(INTERVAL=interval))).startBG()
 
 
-def test_zero_interval_runs_without_a_pause(ticking: Make) -> None:
-    with running_task(ticking(INTERVAL=0)) as task:
+@pytest.mark.parametrize("interval", [0, 1e-12, 1e-300])
+def test_zero_interval_runs_without_a_pause(ticking: Make, interval: float) -> None:
+    with running_task(ticking(INTERVAL=interval)) as task:
         for _ in range(100):  # the clock stands still
             assert task.ran.get(timeout=WAIT) == 0
         assert task.n_slow_iterations() == task.n_missed() == 0

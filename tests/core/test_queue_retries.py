@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import queue
+import threading
 from typing import Any
 
 import pytest
+from sparts.clock import retry_delay
 from sparts.tasks.queue import ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import make_service, running_task, service_of
@@ -95,6 +98,25 @@ def test_wait_between_attempts_grows_to_limit_with_jitter() -> None:
         waits = {task.retry_after(ExecuteContext(attempt)) for _ in range(100)}
         assert len(waits) > 50
         assert longest * 0.9 <= min(waits) <= max(waits) <= longest
+
+
+@pytest.mark.parametrize(
+    ("first", "longest", "jitter"), [(1e12, 1e13, 0.1), (1.0, 30.0, 5.0), (1.0, 30.0, math.inf)]
+)
+def test_delay_can_be_waited_for(first: float, longest: float, jitter: float) -> None:
+    for attempt in range(200):
+        assert 0 <= retry_delay(attempt, first, longest, jitter) <= threading.TIMEOUT_MAX
+
+
+@pytest.mark.parametrize("wait", [math.nan, -1.0])
+@of_gated
+def test_odd_wait_of_an_item_delays_no_other(gated: Any, wait: float) -> None:
+    with running_task(variant(gated, retry_after=lambda self, context: wait)) as task:
+        for item in range(2):
+            future = task.submit(item)
+            task.works_on(item, TryLater())
+            task.works_on(item, "done")
+            assert future.result(SOON) == "done"
 
 
 @of_gated

@@ -92,8 +92,8 @@ def retry_delay(attempt: int, first: float, longest: float, jitter: float = 0.5)
     """
     import random  # here, because few need it and it takes its time
 
-    wait = min(longest, first * 2.0 ** min(attempt, 100))
-    return wait * (1 - jitter * random.random())  # noqa: S311 - no secret
+    wait = min(longest, first * 2.0 ** min(attempt, 100), 1e9)  # no system waits for longer
+    return wait * max(0.0, 1 - jitter * random.random())  # noqa: S311 - no secret
 
 
 def timeout_of(seconds: float) -> float | None:

@@ -146,7 +146,7 @@ class PeriodicTask(EventTask):
                 f"{self.name} ({place_of(cls)}) has no interval: set "
                 f"{cls.__name__}.INTERVAL, or give {flag_of(cls, 'interval')}."
             )
-        return interval
+        return interval if interval >= 1e-6 else 0.0  # clocks do not distinguish such times
 
     def _took(self, run: Run, seconds: float) -> None:
         super()._took(run, seconds)
