@@ -121,6 +121,24 @@ def test_unanswerable_question_gets_an_answer(server: Server, frame: bytes) -> N
     assert len(line) < 500
 
 
+UNHEARD = {
+    "oneway: an unknown method": binary(b"nothing", b"\0", kind=4),
+    "oneway: arguments that end too early": binary(b"tell", b"\x0b\0\1\0\0\0\7s", kind=4),
+    "a call of a oneway method, with none": binary(b"tell", b""),
+    "compact: an unknown method, oneway": framed(b"\x82\x81\x01\x07nothing\0"),
+}
+
+
+@pytest.mark.parametrize("frame", UNHEARD.values(), ids=UNHEARD)
+def test_who_awaits_no_answer_gets_no_error(server: Server, frame: bytes) -> None:
+    """It would be taken for the answer to the next call."""
+    with server.connect() as connection:
+        port = connection.getsockname()[1]
+        connection.sendall(frame)
+        ask_text(connection, "it goes on")
+    assert "WARNING:EchoService." in server.told_about(port)
+
+
 CLOSED = {
     "a frame of length 0": b"\0\0\0\0",
     "a frame of a negative length": b"\xff\xff\xff\xff" + b"x" * 100,

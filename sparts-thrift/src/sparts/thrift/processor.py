@@ -62,7 +62,7 @@ class RefusedError(Exception):
 
     Args:
         why: for the log.
-        answer: the whole frame to send.
+        answer: the whole frame to send; empty: nobody waits for one.
     """
 
     def __init__(self, why: str, answer: bytes) -> None:
@@ -328,9 +328,9 @@ class Router:
             if wire is BINARY and kind == CALL and method is not None:
                 self._last = data[start : body - 4], method
         if method is None:
-            kind, why = TApplicationException.UNKNOWN_METHOD, self.explain(name)
+            what, why = TApplicationException.UNKNOWN_METHOD, self.explain(name)
         elif kind not in (CALL, ONEWAY):
-            kind, why = TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call"
+            what, why = TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call"
         else:
             arguments = method.new_arguments()
             cost = (end - body) * method.weight.factor
@@ -341,10 +341,12 @@ class Router:
                 if method.unshare is not None:
                     method.unshare(arguments)
             except Exception as error:
-                kind, why = method.unreadable(error, wire, data[body:end])
+                what, why = method.unreadable(error, wire, data[body:end])
             else:
                 return method, wire, sequence, arguments, cost
-        _, struct, spec = failure(kind, why)
+        if unheard(kind, method):
+            raise RefusedError(why, NOTHING)
+        _, struct, spec = failure(what, why)
         name = name if method is None else method.name
         body_of_answer = wire.write_struct(struct, spec)
         raise RefusedError(why, wire.frame(EXCEPTION, name, sequence, body_of_answer))
@@ -361,6 +363,11 @@ class Router:
         if service not in self.services:
             return f"there is no service {service!r}, but {there}"
         return f"there is no method {text!r}"
+
+
+def unheard(kind: int, method: Served | None) -> bool:
+    """Return whether nobody waits for the answer to a message: it would be taken for another's."""
+    return kind == ONEWAY or (kind == CALL and method is not None and method.oneway)
 
 
 def failure(kind: int, message: str) -> Outcome:

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import describe
-from sparts.thrift.processor import MAX_DECODED, Router
+from sparts.thrift.processor import MAX_DECODED, Router, unheard
 from sparts.thrift.weight import CONTAINER, NUMBER, POINTER, STRING, TooHeavyError
 from sparts.thrift.wire import CALL, EXCEPTION, ONEWAY, REPLY
 
@@ -86,6 +86,7 @@ class ByProtocol:
         self._out = protocol(self._buffer)
         self._name = ""
         self._sequence = 0
+        self._unheard = False
         self.why: str = ""
         """Why `read` gave None."""
 
@@ -100,6 +101,7 @@ class ByProtocol:
         except Exception as error:
             raise WrongMessageError(describe(error)) from error
         method = router.methods.get(self._name.encode())
+        self._unheard = unheard(kind, method)
         if method is None:
             why = router.explain(self._name.encode())
             self._refuse(TApplicationException.UNKNOWN_METHOD, why)
@@ -129,6 +131,8 @@ class ByProtocol:
 
     def _refuse(self, kind: int, why: str) -> None:
         self.why = why
+        if self._unheard:
+            return
         self._write(EXCEPTION, TApplicationException(kind, why))
 
     def write(self, method: Method, outcome: Outcome) -> bytes:
@@ -199,9 +203,10 @@ def process(router: Router, iprot: Any, oprot: Any) -> bool:
     if method is None or kind not in (CALL, ONEWAY):
         iprot.skip(TType.STRUCT)
         iprot.readMessageEnd()
-        why = router.explain(name.encode())
-        error = TApplicationException(TApplicationException.UNKNOWN_METHOD, why)
-        _write_message(oprot, name, EXCEPTION, sequence, error)
+        if not unheard(kind, method):
+            why = router.explain(name.encode())
+            error = TApplicationException(TApplicationException.UNKNOWN_METHOD, why)
+            _write_message(oprot, name, EXCEPTION, sequence, error)
         return False
     arguments = method.spec.arguments()
     arguments.read(iprot)
