@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
 import socket
@@ -402,6 +403,23 @@ def test_what_a_method_raises_is_a_named_error(
         logged = [line for line in log.items if line.startswith("ERROR")]
     assert bool(logged) == (how not in ("named", "own", "ours"))
     assert lab.errors() == 1
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, BaseException])
+def test_whatever_a_coroutine_raises_is_answered_and_counted(
+    session_bus: Daemon, error: type[BaseException]
+) -> None:
+    class Raising(Lab):
+        @dbus_method
+        async def Raise(self) -> None:
+            await asyncio.sleep(0)
+            raise error
+
+    with running_task(Raising, *session_bus.argv) as task:
+        with log_of(task.service) as log:
+            assert f"org.sparts.Error.{error.__name__}: " in call(session_bus, "Raise", check=False)
+        assert any(line.startswith("ERROR") for line in log.items)
+        assert task.errors() == 1
 
 
 def test_what_is_missing_is_named(session_bus: Daemon, lab: Lab) -> None:

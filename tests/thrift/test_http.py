@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -10,12 +11,13 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
-from sparts.tasks.thrift import ThriftHandlerTask
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado_thrift import ThriftHTTPTask, TornadoThriftHandler
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import log_of
+from sparts.thrift.client import ThriftClient
 from sparts.vservice import VService
 from sparts.vtask import VTask
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
@@ -29,6 +31,8 @@ from tests.thrift.echo import (
     Echo,
     EchoHandler,
     InlineHandler,
+    Other,
+    OtherHandler,
     request,
     ttypes,
 )
@@ -146,6 +150,33 @@ def test_no_call_gets_a_telling_status(
     service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE, *limit)
     assert post(service, body, kind)[0] == status
     assert post(service, PING)[0] == 200
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, BaseException])
+@pytest.mark.parametrize(
+    ("server", "protocol"),
+    [(NBServerTask, "binary"), (ThriftHTTPTask, "binary"), (ThriftHTTPTask, "json")],
+)
+def test_whatever_a_coroutine_raises_is_answered_and_counted(
+    server: Any, protocol: str, error: type[BaseException], service_factory: ServiceFactory
+) -> None:
+    class Raising(OtherHandler):
+        async def answer(self) -> int:  # type: ignore[override]
+            await asyncio.sleep(0)
+            raise error
+
+    here = HERE if server is ThriftHTTPTask else ("--thrift-host", "127.0.0.1")
+    service = service_factory(service_of(server, Raising), *here)
+    path = "/" if server is ThriftHTTPTask else None
+    port = service.requireTask(server).bound_addrs[0][1]
+    with ThriftClient("127.0.0.1", port, Other, path=path, protocol=protocol) as asking:
+        with log_of(service) as log:
+            with pytest.raises(TApplicationException, match="answer failed"):
+                asking.call("answer")
+            log.wait_for_line("ERROR:.*answer failed")
+        assert asking.call("text", "goes on") == "GOES ON"
+    task: Any = service.requireTask(Raising)
+    assert task.n_errors.labels("answer")() == 1
 
 
 @pytest.mark.parametrize("given", ["processor", "handler", "apache"])

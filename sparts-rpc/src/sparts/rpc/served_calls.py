@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -93,12 +92,3 @@ def call_of(here: list[Any]) -> RPCCall:
         here[:] = [RPCCall(served, origin, deadline)]
     call: RPCCall = here[0]
     return call
-
-
-def is_cancelled() -> bool:
-    """Return whether the transport has cancelled this call; else its method has raised that."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # no loop runs in this thread
-        return False
-    return task is not None and task.cancelling() > 0

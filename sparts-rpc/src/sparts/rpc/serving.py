@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.calls import CallRefusedError, Reason, awaiting, blocking
 from sparts.errors import LoopStoppedError, UsageError, log_error
+from sparts.net.coroutines import is_cancelled
 from sparts.net.metering import request_id, valid_or_new_id
 from sparts.rpc import steps
 from sparts.rpc.errors import DeadlineExceededError, InternalError, UnavailableError
 from sparts.rpc.matching import matcher
-from sparts.rpc.served_calls import RPCCall, call_of, current, is_cancelled
+from sparts.rpc.served_calls import RPCCall, call_of, current
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method

@@ -7,12 +7,14 @@ learns that there was one, and the log has the rest.
 from __future__ import annotations
 
 import inspect
+from asyncio import CancelledError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.calls import CallRefusedError
 from sparts.counters import own
 from sparts.errors import describe, message_of
+from sparts.net.coroutines import is_cancelled
 from sparts.thrift.calls import current
 from sparts.thrift.defaults import unsharer
 from sparts.thrift.weight import Weight
@@ -228,7 +230,9 @@ class Method(Served):
         began = monotonic()
         try:
             return self._succeeded(await call(arguments))
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, CancelledError) and is_cancelled():
+                raise
             return self._failed(error)
         finally:
             self._took((monotonic() - began) * 1000.0)

@@ -11,6 +11,7 @@ from dbus_fast import DBusError, Message, MessageType
 from dbus_fast.signature import SignatureTree, get_signature_tree
 from sparts.calls import awaiting, blocking
 from sparts.errors import SpartsError, describe, log_error, message_of, text_of
+from sparts.net.coroutines import is_cancelled
 from sparts.net.threads import Threads
 from sparts.tasks.dbus.descriptors import (
     duplicated,
@@ -216,10 +217,10 @@ class Calls:
             function = wrapped(self._in_loop, self._owner, message, bound)
             result = await function(*given)
             body = bound.encode(result)
-        except asyncio.CancelledError:
-            self._cut(call)
-            raise
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                self._cut(call)
+                raise
             self._fail(call, error)
         else:
             self._reply(call, body)
