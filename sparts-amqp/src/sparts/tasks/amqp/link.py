@@ -78,6 +78,9 @@ class Link:
         self.n_losses: int = 0
         self.wire: Wire | None = None
         self._clients: dict[Client, Channel | None] = {}
+        self._taken: set[Client] = set()  # those that the broker has taken at least once
+        self._failed: dict[Client, tuple[int, float]] = {}  # how often in a row, and when
+        self._due: dict[Client, float] = {}  # when they get another channel
         self._calls: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -226,18 +229,20 @@ class Link:
         while wire.failed:  # first: the calls would use a channel that is closed
             self._channel_failed(*wire.failed.popleft())
         self._do_calls()
-        busy = False
+        busy, now = False, monotonic()
+        for client in [client for client, when in self._due.items() if when <= now]:
+            self._open(client)
         for client, channel in list(self._clients.items()):
             if channel is not None:
                 client.send()
                 busy = busy or client.busy
-        until = inf
+        until = min(self._due.values(), default=inf)
         if self._stop_by is not None:
             wire.flush()
             if not (busy or wire.unsent) or self.blocked or monotonic() >= self._stop_by - 0.1:
                 self._say_goodbye(wire)
                 return False
-            until = self._stop_by
+            until = min(until, self._stop_by)
         self._sleeping = True
         wire.step(0.0 if self._news else until)
         self._sleeping = False
@@ -289,6 +294,7 @@ class Link:
 
     def _lost(self) -> None:
         self.connected = False
+        self._due.clear()
         wire, self.wire = self.wire, None
         self._set_blocked(False)
         for client, channel in self._clients.items():
@@ -314,15 +320,23 @@ class Link:
 
     def _open(self, client: Client) -> None:
         assert self.wire is not None  # noqa: S101 - called while connected
+        self._due.pop(client, None)
         channel = self._clients[client] = self.wire.new_channel()
         try:
             client.opened(channel)
+            self._taken.add(client)
         except _FINAL as error:
+            if client in self._taken:  # somebody has changed permissions, say, and may change more
+                self._channel_failed(channel, error)
+                return
             self._clients.pop(client)
             client.refused(UsageError(f"The broker refuses: {error.reply_text}"))
 
     def _detach(self, client: Client) -> None:
         channel = self._clients.pop(client, None)
+        self._taken.discard(client)
+        self._failed.pop(client, None)
+        self._due.pop(client, None)
         if channel is not None:
             client.lost()
             with contextlib.suppress(amqp.AMQPError):
@@ -338,18 +352,23 @@ class Link:
         for client, its in list(self._clients.items()):
             if its is channel:
                 text = f"{getattr(error, 'reply_text', error)}"
+                number, last = self._failed.get(client, (0, -inf))
+                now = monotonic()
+                number = number + 1 if now - last < 2 * _LONGEST_WAIT else 0
+                self._failed[client] = number, now
+                wait = retry_delay(number - 1, _FIRST_WAIT, _LONGEST_WAIT) if number else 0.0
                 if _TIMED_OUT in text:
                     self.logger.error(
                         "An item took longer than the broker allows (its consumer_timeout, 30 "
                         "minutes by default), so that it gives all items of this consumer to "
                         "others: %s", text,
                     )  # fmt: skip
-                else:
+                elif number < 3 or number % 10 == 0:
                     self.logger.warning("The broker has closed a channel: %s", text)
-                self.reopen(client)
+                self.reopen(client, wait)
 
-    def reopen(self, client: Client) -> None:
-        """Give a client another channel; called in the thread."""
+    def reopen(self, client: Client, wait: float = 0.0) -> None:
+        """Give a client another channel, after so many seconds; called in the thread."""
         channel = self._clients.get(client)
         if channel is None:
             return
@@ -357,4 +376,7 @@ class Link:
         client.lost()
         if channel.connection is not None:
             channel.close()
-        self._open(client)
+        if wait:
+            self._due[client] = monotonic() + wait
+        else:
+            self._open(client)

@@ -175,13 +175,13 @@ class AMQPQueueTask(QueueTask[Item, Result]):
             self.priority, self._buried_unseen,
         )  # fmt: skip
         backlog.consumer.max_attempts = self.max_attempts
-        backlog.on_connection = lambda _: self._connection_changed()
+        backlog.on_connection = self._connection_changed
         return backlog
 
-    def _connection_changed(self) -> None:
+    def _connection_changed(self, connected: bool | None = None) -> None:
         link = getattr(self.queue, "link", None)
         if link is not None and self._supervisor.running:
-            self.set_ready(link.connected)
+            self.set_ready(link.connected if connected is None else connected)
 
     def _buried_unseen(self, context: Delivery, error: BaseException) -> None:
         """Note that an item was given up without a worker; called in the connection's thread."""
