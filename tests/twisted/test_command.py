@@ -175,6 +175,8 @@ def test_wrong_use_is_an_error_of_the_caller() -> None:
             task.run("true", stdin=7)
         with pytest.raises(ValueError, match="stdin or input"):
             task.run("cat", stdin=subprocess.DEVNULL, input=b"x")
+        with pytest.raises(ValueError, match="5s"):
+            task.run("true", kill_timeout="5s")  # type: ignore[arg-type]
         for wrong in ({"encoding": "no-such"}, {"encoding": "utf-8", "errors": "no-such"}):
             with pytest.raises(LookupError):
                 task.run("true", print, **wrong)

@@ -203,8 +203,8 @@ class CommandTask(TwistedTask):
 
         Raises:
             TaskStoppedError: the task is stopping, or has stopped.
-            ValueError: there is nothing to run, or no such user; or both input and another
-                standard input are given.
+            ValueError: there is nothing to run, or no such user; both input and another standard
+                input are given; or ``kill_timeout`` is no number.
             LookupError: there is no such encoding.
             CallRefusedError: a plugin refuses it.
         """
@@ -214,6 +214,8 @@ class CommandTask(TwistedTask):
         text = TextMode(encoding or ("utf-8" if errors else None), errors or "replace")
         text.check()
         check_input(stdin, input)
+        if kill_timeout is not None:
+            kill_timeout = max(0.0, float(kill_timeout))  # what is no number must not fail a stop
         on_stdout, on_stderr, on_exit = map(_in_this_context, (on_stdout, on_stderr, on_exit))
         takers = [self._taker(future, on, line_buffered, text) for on in (on_stdout, on_stderr)]
         sinks: list[Sink] = [Decoded(taker, text) if text.encoding else taker for taker in takers]
