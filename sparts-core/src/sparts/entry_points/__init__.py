@@ -104,9 +104,7 @@ def blocked(entry: EntryPoint) -> bool:
     """
     names = {entry.name, entry.distribution}
     only = os.environ.get("SPARTS_LOAD_PLUGINS")
-    if only is not None and not names & _listed(only):
-        return True
-    return bool(names & kept_out_names())
+    return bool(names & kept_out_names()) or (only is not None and not names & _listed(only))
 
 
 def kept_out_names() -> set[str]:
@@ -215,8 +213,10 @@ def known_providers(group: str) -> dict[str, str]:
     Read from ``known.txt`` beside this module, which `make known` writes from the entry points of
     the distributions of this project.
     """
-    with open(os.path.join(os.path.dirname(__file__), "known.txt"), encoding="utf-8") as file:
-        rows = [line.split() for line in file if not line.startswith("#")]
+    import pkgutil
+
+    text = (pkgutil.get_data(__name__, "known.txt") or b"").decode()
+    rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
     return {name: distribution for kind, name, distribution in rows if kind == group}
 
 

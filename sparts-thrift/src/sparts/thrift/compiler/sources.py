@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from sparts.thrift.compiler.idl import find_includes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.resources.abc import Traversable
     from types import ModuleType
 
-BUILT_IN = Path(__file__).parents[1] / "fb303"
+BUILT_IN = resources.files("sparts.thrift") / "fb303"
 """The folder with the files that come with sparts-thrift: fb303.thrift."""
 
 
@@ -111,14 +113,14 @@ class Sources:
     def _key(name: str) -> str:
         return f"text:{name}"  # no path is like this: paths are absolute
 
-    def _file(self, path: Path, name: str, above: list[str]) -> Source:
-        key = os.path.realpath(path)
+    def _file(self, path: Traversable, name: str, above: list[str]) -> Source:
+        key = os.path.realpath(str(path))
         if key in above:
             circle = " includes ".join(os.path.basename(each) for each in [*above, key])
             raise CompileError(f"Files include each other in a circle: {circle}.", name)
         if key not in self._known:
             try:
-                text = Path(path).read_text(encoding="utf-8")
+                text = path.read_text(encoding="utf-8")
             except OSError as error:
                 raise CompileError(f"It cannot be read: {error.strerror}.", name) from error
             except UnicodeDecodeError as error:
@@ -149,9 +151,10 @@ class Sources:
                 found = Source(name, self._texts[name])
                 self._known[key] = self._with_includes(found, [*above, key])
             return self._known[key]
-        for folder in (*self._include_path, self._root, BUILT_IN):
-            if (folder / path).is_file():
-                return self._file(folder / path, str(folder / path), above)
+        places: list[Traversable] = [*self._include_path, self._root, BUILT_IN]
+        for place in places:
+            if (file := place / path).is_file():
+                return self._file(file, str(file), above)
         looked = ", ".join(map(str, [*own, *self._include_path])) or "no folder"
         raise CompileError(
             f"No file {path!r} to include was found (looked in: {looked}). Give its folder as "

@@ -71,7 +71,7 @@ def write_thrift_service(name: str, file: Path, parent: Path) -> Path:
 
 def _copied(source: Source, folder: str) -> dict[str, str]:
     """Return the interface, and what it includes, as files beside each other."""
-    sources = [each for each in source.in_order() if each.folder != BUILT_IN]
+    sources = [each for each in source.in_order() if str(each.folder) != str(BUILT_IN)]
     names = {f"{each.stem}.thrift": each for each in sources}
     if len(names) < len(sources):
         raise UsageError(f"{source.name} includes different files of one name: rename one of them.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from http.client import responses
-from pathlib import Path
+from importlib import resources
+from os.path import splitext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prometheus_client.registry import Collector
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from sparts.tasks.tornado.status.base import StatusTask
 
-STATIC = Path(__file__).parent / "static"
+STATIC = resources.files("sparts.tasks.tornado.status") / "static"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -245,17 +246,17 @@ class Page(Handler):
     def initialize(self, task: StatusTask, file: str = "") -> None:
         """Take the name of the file, too."""
         super().initialize(task)
-        self.file: Path = STATIC / file
+        self.file: str = file
 
     def get(self) -> None:
         """Give the file."""
-        self.set_header("Content-Type", TYPES[self.file.suffix])
-        self.finish(self.file.read_bytes())
+        self.set_header("Content-Type", TYPES[splitext(self.file)[1]])
+        self.finish((STATIC / self.file).read_bytes())
 
 
 def page_routes(task: StatusTask) -> list[Any]:
     """Return a route for each file of the page, and ``/`` for the page itself."""
-    names = sorted(path.name for path in STATIC.iterdir() if path.suffix in TYPES)
+    names = sorted(each.name for each in STATIC.iterdir() if splitext(each.name)[1] in TYPES)
     files = [(f"/static/{name}", Page, {"task": task, "file": name}) for name in names]
     return [("/", Page, {"task": task, "file": "index.html"}), *files]
 
