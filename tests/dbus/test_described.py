@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -160,6 +161,23 @@ def test_proxy_works_although_everything_else_is_odd(
         assert again.call("Good", "text", signature="s") == "text"
 
 
+@pytest.mark.parametrize(("methods", "aside"), [(1, False), (5000, True)])
+def test_long_description_is_read_beside_the_loop(
+    methods: int,
+    aside: bool,
+    session_bus: Daemon,
+    client: DBusClientTask,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running_task(Strange, *session_bus.argv) as strange:
+        strange.xml = described(*(f'<method name="{number}"/>' for number in range(methods)))
+        with caplog.at_level(logging.DEBUG):
+            assert client.proxy(NAME, PATH).Good("text") == "text"
+    threads = {each.threadName for each in caplog.records if "is no name of" in each.getMessage()}
+    loop = {thread.name for thread in client.loop_task.threads}
+    assert (threads != loop) == aside
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -217,6 +235,10 @@ class Gauge(DBusObject):
         raise OSError("the gauge is broken")
 
     @dbus_property
+    def Cancelled(self) -> float:
+        raise asyncio.CancelledError
+
+    @dbus_property
     def Wrong(self) -> str:
         return 7  # type: ignore[return-value]
 
@@ -248,7 +270,7 @@ def test_property_that_cannot_be_read_hides_no_other(
         task, gauge = service.requireTask(Gauges), Gauge()
         with log_of(service) as log:
             task.export(path, gauge)
-        assert len([line for line in log.items if "cannot be read" in line]) == 4
+        assert len([line for line in log.items if "cannot be read" in line]) == 5
         proxy = client.proxy(NAME, path, interface)
         assert proxy.get_all() == {"Good": 1.5}
         manager = client.proxy(NAME, PATH, "org.freedesktop.DBus.ObjectManager")

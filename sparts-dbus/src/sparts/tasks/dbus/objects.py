@@ -265,7 +265,9 @@ class ObjectTree:
         """Return the value of a property; None, and a line in the log: it cannot be read."""
         try:
             return value_of(thing, found)
-        except Exception as error:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             where = f"{type(thing).__name__}.{found.mark.name}"
             log_error(self._logger, "%s cannot be read", where, error=error)
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dbus_fast import DBusError, Message, Variant, unpack_variants
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
+_LONG = 1 << 16
+"""Characters of introspection data from which on they are read in a thread: it takes a second for
+some megabytes."""
 DEFAULT = object()
 """The timeout of a call that gives none: that of the task's options."""
 
@@ -198,9 +202,9 @@ class Proxy:
             said = await self._bus().request(message)
             if len(said) != 1 or not isinstance(said[0], str):
                 raise DBusError(OURS + "Introspection", f"{self!r} does not describe itself.")
-            self._known = read_description(
-                said[0], lambda odd: self._task.logger.debug("%r: left out: %s", self, odd)
-            )
+            xml, debug = said[0], self._task.logger.debug
+            read = partial(read_description, xml, lambda odd: debug("%r: left out: %s", self, odd))
+            self._known = await asyncio.to_thread(read) if len(xml) > _LONG else read()
         return [i for i in self._known if self.interface in (None, i.name)]
 
     async def _method(self, member: str) -> tuple[str, str]:
