@@ -496,8 +496,9 @@ def test_annotation_in_place_of_a_value() -> None:
 
 def test_data_in_place_of_a_method() -> None:
     for value in (None, 5, property(execute), option(default=1)):
-        (error,) = errors(derive(VTask, initTask=value))
-        assert error.endswith("is no method, and VTask calls it. Write `def initTask`.")
+        for name in ("initTask", "_runloop"):
+            (error,) = errors(derive(VTask, name, value))
+            assert error.endswith(f"is no method, and VTask calls it. Write `def {name}`.")
     for fine in (Mock(), print, functools.partial(print), functools.partialmethod(print)):
         assert errors(derive(VTask, initTask=fine)) == []
 

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -124,6 +124,10 @@ def test_what_was_cancelled_before_is_not_dropped(gated: Any) -> None:
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
         futures[1].cancel()
+        foreign: Future[None] = Future()
+        task.queue.put(ExecuteContext(item="foreign", future=foreign))
+        foreign.cancel()
+        foreign.set_running_or_notify_cancel()
         task.ask_to_stop()
         task.gate.put(None)
     assert task.dropped == [2]

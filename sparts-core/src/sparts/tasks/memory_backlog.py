@@ -161,8 +161,8 @@ class MemoryBacklog(Backlog):
             self._taken = 0
             self._wake_all()
             self._quiet.notify_all()
-        # What was cancelled before ends by `claim`, also for `concurrent.futures.wait`.
-        return Leftovers([context for context in left if context.wanted or context.claim()], [])
+        # `claim` ends what was cancelled before also for `concurrent.futures.wait`.
+        return Leftovers([c for c in left if c.wanted or (c.claim() and c.wanted)], [])
 
     # -- with the lock held ------------------------------------------------------------------------
 

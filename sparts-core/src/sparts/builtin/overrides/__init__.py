@@ -207,7 +207,7 @@ def _check_value(base: type, name: str, value: Any) -> str | None:
     if is_option and isinstance(declared, shown) and name not in getattr(base, "_settable", ()):
         return f"hides what sparts has of that name. Write `own_{name} = option({name!r})`."
     odd = isinstance(value, property | Option) or not (callable(value) or hasattr(value, "__get__"))
-    if odd and isinstance(declared, _METHODS) and name[0] != "_":
+    if odd and isinstance(declared, _METHODS) and (name[0] != "_" or name in PRIVATE):
         return f"is no method, and {base.__name__} calls it. Write `def {name}`."
     annotation = vars(base).get("__annotations__", {}).get(name)
     if annotation is None or name.startswith("_") or hasattr(type(vars(base)[name]), "__get__"):
