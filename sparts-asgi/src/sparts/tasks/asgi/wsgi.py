@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote_to_bytes
 
 from a2wsgi import WSGIMiddleware
 from sparts.clock import timeout_of
@@ -96,6 +97,7 @@ class Threads:
         """Serve one request; called by the server."""
         sender = Sender(send)
         if scope["type"] == "http":
+            scope = {**scope, "headers": _distinct(scope["headers"])}
             chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
             body, more = await _begun(receive, None if chunked else AT_FIRST)
             if body is None:
@@ -112,6 +114,8 @@ class Threads:
 
     def _run(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["sparts.service"] = self._service
+        path = unquote_to_bytes(environ["asgi.scope"]["raw_path"]).decode("latin-1")
+        environ["PATH_INFO"] = path.removeprefix(environ["SCRIPT_NAME"])  # ASGI's must be UTF-8
         environ["wsgi.multiprocess"] = False
         environ["wsgi.input_terminated"] = True  # so that frameworks read bodies in chunks
         environ["wsgi.errors"] = sys.stderr
@@ -170,6 +174,20 @@ class Sender:
                 self._over = True
         if self.failure is not None or getattr(self._cycle, "disconnected", False):
             self.gone.set()
+
+
+def _distinct(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers without those whose name in an environ would be that of another.
+
+    A name with underscores would pass for one with hyphens, which a proxy sets or removes. Several
+    lists of cookies become one.
+    """
+    kept = [pair for pair in headers if b"_" not in pair[0]]
+    cookies = [value for name, value in kept if name == b"cookie"]
+    if len(cookies) > 1:
+        kept = [pair for pair in kept if pair[0] != b"cookie"]
+        kept.append((b"cookie", b"; ".join(cookies)))
+    return kept
 
 
 async def _begun(receive: Any, enough: int | None) -> tuple[bytes | None, bool]:
