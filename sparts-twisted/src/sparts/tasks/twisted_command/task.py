@@ -116,6 +116,10 @@ class _Run:
     input: bytes | None
     kill_timeout: float | None
 
+    def __post_init__(self) -> None:
+        if self.kill_timeout is not None:  # what is no number must not fail a stop
+            self.kill_timeout = max(0.0, float(self.kill_timeout))
+
 
 class CommandTask(TwistedTask):
     """Runs commands, each in a process group of its own, and calls back in the reactor's thread.
@@ -214,8 +218,6 @@ class CommandTask(TwistedTask):
         text = TextMode(encoding or ("utf-8" if errors else None), errors or "replace")
         text.check()
         check_input(stdin, input)
-        if kill_timeout is not None:
-            kill_timeout = max(0.0, float(kill_timeout))  # what is no number must not fail a stop
         on_stdout, on_stderr, on_exit = map(_in_this_context, (on_stdout, on_stderr, on_exit))
         takers = [self._taker(future, on, line_buffered, text) for on in (on_stdout, on_stderr)]
         sinks: list[Sink] = [Decoded(taker, text) if text.encoding else taker for taker in takers]
