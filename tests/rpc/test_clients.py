@@ -209,6 +209,41 @@ def test_client_task_shares_a_client_and_deadlines(web: Web, factory: ServiceFac
     assert Relay.ended.wait(WAIT)
 
 
+class Door(RPCTask):
+    """Has methods that are named like those of its clients."""
+
+    closed = 0
+
+    @rpc
+    def close(self) -> int:  # type: ignore[override]
+        """Close it."""
+        Door.closed += 1
+        return Door.closed
+
+    @rpc
+    def call(self, who: str) -> str:
+        """Call somebody to it."""
+        return who
+
+
+class DoorClient(RPCClientTask[Door]):
+    OPT_PREFIX = "door"
+    INTERFACE = Door
+
+
+def test_methods_named_like_those_of_clients_are_called(factory: ServiceFactory) -> None:
+    url = Web(factory(service_of(Door, RPCHTTPTask), *HERE)).url
+    client = factory(service_of(DoorClient), "--door-url", url)
+    task: Any = client.requireTask(DoorClient)
+    with connect(url, Door) as door:
+        assert (door.close(), door.call("you")) == (1, "you")
+    assert task.proxy.close() == 2
+    factory.stop(client)
+    assert Door.closed == 2
+    with pytest.raises(UnavailableError):
+        task.proxy.close()
+
+
 def test_client_over_a_unix_socket(factory: ServiceFactory, tmp_path: Path) -> None:
     path = tmp_path / "rpc.sock"
     service = factory(service_of(Geo, RPCHTTPTask), "--rpc-http-sock", str(path))

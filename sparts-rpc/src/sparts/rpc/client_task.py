@@ -81,5 +81,5 @@ class RPCClientTask(VTask, Generic[T]):
     def stop(self) -> None:
         """Close the connections; what depends on this task has stopped before."""
         super().stop()
-        cast("Any", self.proxy).close()
-        cast("Any", self.async_proxy).close()
+        for proxy in (self.proxy, self.async_proxy):
+            cast("Any", proxy)._caller.close()  # ``close`` may be a method of the interface

@@ -35,7 +35,8 @@ def connect(
     Methods that are ``def`` wait for the result, ``async def`` are awaited, generators are iterated
     over. It is a context manager, and has ``close()``; ``async with`` gives what `connect_async`
     returns. The connections are made when they are needed. Once it is closed, each call raises
-    `UnavailableError`.
+    `UnavailableError`. A method of the class that is named ``close`` is called instead: use
+    ``with``.
 
     Args:
         url: ``http:``, ``https:``, ``unix:``, ``thrift:``, ``grpc:``, ``dbus:``, ``amqp:``, or
