@@ -16,6 +16,7 @@ from sparts.testing.running import make_service, running, service_of
 from tornado.web import RequestHandler
 
 from tests.core.log_helpers import bare_root
+from tests.http_contract import get, rest
 from tests.tornado.http_services import Http, Service, ask, ask_once, connected, read_answer
 
 
@@ -247,3 +248,18 @@ def test_log_function_of_settings_is_called_too() -> None:
 def test_wrong_value_says_what_is_expected(flag: str, expected: str) -> None:
     with pytest.raises(OptionError, match=f"{flag}: expected {expected}, got '0x'"):
         make_service(service_of("StatusHTTPTask"), flag, "0x")
+
+
+@pytest.mark.parametrize("connection", ["close", "TE, close", "keep-alive,CLOSE"])
+def test_client_that_asks_for_the_end_gets_it(connection: str) -> None:
+    with running(Service) as service, connected(service) as client:
+        client.sendall(get("/status/200", f"Connection: {connection}") + get("/status/200"))
+        assert rest(client).count(b"HTTP/1.1 200") == 1
+
+
+@pytest.mark.parametrize("target", ["http://there:80/echo/x?q=1", "HTTP://there:80/echo/x?q=1"])
+def test_target_may_be_a_whole_url(target: str) -> None:
+    """As of a client that takes the server for a proxy (RFC 9112, section 3.2.2)."""
+    with running(Service) as service, connected(service) as client:
+        client.sendall(get(target, "Connection: close"))
+        assert json.loads(rest(client).rpartition(b"\r\n\r\n")[2])["path"] == "x"

@@ -76,3 +76,8 @@ def test_finished_answer_stays_whole(path: str) -> None:
         answer = ask(path)
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 2
     assert answer.endswith(b"well")
+
+
+def test_target_may_be_a_whole_url() -> None:
+    """As of a client that takes the server for a proxy (RFC 9112, section 3.2.2)."""
+    assert ask("http://there:80/well").count(b"HTTP/1.1 200 OK\r\n") == 2

@@ -190,6 +190,19 @@ def _answer_failure(handler: Any, running: asyncio.Future[None]) -> None:
         handler.request.connection.stream.close()
 
 
+def _without_host(start_line: Any, headers: HTTPHeaders) -> Any:
+    """Return a first line whose target may be a whole URL with the path of it, and note its host.
+
+    So a client asks that takes the server for a proxy (RFC 9112, section 3.2.2).
+    """
+    scheme, found, rest = start_line.path.partition("://")
+    if not found or scheme.lower() not in ("http", "https"):
+        return start_line
+    host, _, path = rest.partition("/")
+    headers["Host"] = host
+    return start_line._replace(path=f"/{path}")
+
+
 class Exchange(HTTPMessageDelegate):
     """One request on its way to the handler that answers it."""
 
@@ -211,12 +224,17 @@ class Exchange(HTTPMessageDelegate):
     ) -> Awaitable[None] | None:
         """Find the handler; called when the headers have come."""
         self._server.stop_waiting(self._stream)
+        if not start_line[1].startswith("/"):  # type: ignore[union-attr]
+            start_line = _without_host(start_line, headers)
         request = HTTPServerRequest(
             connection=self._request_conn,
             start_line=start_line,  # type: ignore[arg-type]
             headers=headers,
         )
         names = {*headers}  # quicker than to ask for each: that goes through Python's code
+        if "Connection" in names and "," in headers["Connection"]:  # Tornado knows no lists
+            asked = headers["Connection"].lower().replace(" ", "").split(",")
+            self._request_conn._disconnect_on_finish |= "close" in asked
         given = headers["X-Request-Id"] if "X-Request-Id" in names else ""
         self._application.open_request(request, given)
         self._delegate = self._application.find_handler(request)

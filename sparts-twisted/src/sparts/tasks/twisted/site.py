@@ -46,6 +46,10 @@ class CountedRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
         """Answer the request, all of which has come; called by Twisted."""
         self._began = 0.0
+        if path[:7].lower() in (b"http://", b"https:/"):  # RFC 9112, section 3.2.2
+            host, _, rest = path.partition(b"://")[2].partition(b"/")
+            self.requestHeaders.setRawHeaders(b"host", [host])
+            path = b"/" + rest
         super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
 
     def sending_for(self) -> float | None:
@@ -65,11 +69,7 @@ class CountedRequest(Request):
         self.channel.loseConnection()
 
     def processingFailed(self, reason: Any) -> Any:  # noqa: N802 - Twisted's name
-        """Answer that the resource has failed; called by Twisted.
-
-        An answer that has begun ends with its connection, so that the client does not take what
-        it has got for all of it.
-        """
+        """Answer that the resource has failed; an answer that has begun ends its connection."""
         if not self.startedWriting:
             return super().processingFailed(reason)  # type: ignore[no-untyped-call]
         self._log.failure("", failure=reason)
