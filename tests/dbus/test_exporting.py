@@ -668,6 +668,16 @@ def test_impossible_export_is_an_error_with_reason(lab: Lab) -> None:
         lab.export("/one", Sample("two"))
     with pytest.raises(UsageError, match="is no object path"):
         lab.export("one", Sample("two"))
+    standard = {"Properties": "GetAll", "Introspectable": "Introspect"}
+    for interface, name in standard.items():
+
+        def member(self: Any) -> str:
+            return "mine"
+
+        marked = dbus_method(name=name, interface=f"org.freedesktop.DBus.{interface}")(member)
+        with pytest.raises(UsageError, match=f"{interface}.{name}, which sparts answers itself"):
+            lab.export("/two", type("Own", (DBusObject,), {"member": marked})())
+    assert "/two" not in lab.objects._objects
 
 
 def test_exports_return_on_the_next_bus(session_bus: Daemon, lab: Lab) -> None:

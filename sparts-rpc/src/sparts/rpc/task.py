@@ -148,7 +148,7 @@ class RPCTask(VTask):
         if not methods:
             raise UsageError(f"{self.name} has no method that can be called: mark some with @rpc.")
         for name in methods:
-            if name.startswith("_") or name in vars(self) or hasattr(RPCTask, name):
+            if name.startswith("_") or name in vars(self):
                 raise UsageError(_explain_taken(self.name, name))
 
     def start(self) -> None:

@@ -87,7 +87,10 @@ class ObjectTree:
         if not is_path(path):
             raise UsageError(f"{path!r} is no object path: use /letters_and/digits.")
         new = thing if isinstance(thing, Exported) else Exported(thing)
-        thing = new.thing
+        thing, standard = new.thing, self._standard(path)
+        for interface, member in new.methods.keys() & standard.keys():
+            who = type(thing).__name__
+            raise UsageError(f"{who} has {interface}.{member}, which sparts answers itself.")
         told = None
         if self.manager and self._managed(path):
             told = _signal(self.manager, MANAGER, "InterfacesAdded", "oa{sa{sv}}",
@@ -99,7 +102,7 @@ class ObjectTree:
                     who = type(other.thing).__name__
                     raise UsageError(f"{who} is at {path} already, with the interface {both[0]}.")
             self._objects = {**self._objects, path: [*there, new]}  # others may iterate over it
-            for (interface, member), bound in (new.methods | self._standard(path)).items():
+            for (interface, member), bound in (new.methods | standard).items():
                 self._methods[path, interface, member] = bound
                 self._methods.setdefault((path, None, member), bound)
             thing._exports = (*thing._exports, (self, path))
