@@ -14,6 +14,7 @@ from sparts.errors import StartError
 from sparts.net.hosts import is_loopback
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.tasks.tornado_thrift import ThriftHTTPTask
 from sparts.testing.conformance import check_task
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of, wait_ended
@@ -176,6 +177,14 @@ class DefaultsHandler(ThriftHandlerTask):
             inner.numbers.append(0)
         return outer
 
+    def empty(self, refused: bool) -> Any:
+        made = getattr(self.MODULE, "ttypes", self.MODULE)
+        if refused:
+            raise made.Refused(None)
+        inner = made.Inner()
+        inner.numbers = None
+        return made.Outer([inner, inner], {"a": inner})
+
     def forgets(self) -> None:
         """Give nothing where the IDL promises a number."""
 
@@ -204,6 +213,30 @@ def test_each_call_has_its_own_defaults(
             outer = client.outer(defaults.ttypes.Outer(inners, named))
             assert [inner.numbers for inner in outer.inners] == [[5, 0], [5, 0]]
             assert outer.named["a"].numbers == [5, 0]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "protocol"),
+    [("thrift", "binary"), ("thrift", "json"), ("thriftpy2", "binary"), ("thriftpy2", "compact")],
+)
+def test_each_answer_has_its_own_defaults(
+    service_factory: ServiceFactory, compiler: str, protocol: str
+) -> None:
+    made = CompileContext(compiler=compiler).importThrift(IDL / "defaults.thrift")
+    handler = type("Own", (DefaultsHandler,), {"MODULE": made})
+    http = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
+    service = service_factory(service_of(handler, ThriftHTTPTask), *http)
+    asked = {"server": ThriftHTTPTask, "protocol": protocol, "path": "/"}
+    with client_of(service, made, **asked) as client:
+        for _ in range(2):
+            answer = client.empty(False)
+            for inner in (*answer.inners, *answer.named.values()):
+                assert inner.numbers == [5]
+                inner.numbers.append(0)
+            with pytest.raises(getattr(made, "ttypes", made).Refused) as refused:
+                client.empty(True)
+            assert refused.value.numbers == [5]
+            refused.value.numbers.append(0)
 
 
 def send_without_arguments(protocol: Any, method: str) -> None:

@@ -1,7 +1,7 @@
-"""Default values that are lists, maps, sets or structs: each call gets its own.
+"""Default values that are lists, maps, sets or structs: each call and each answer gets its own.
 
 The classes that Apache's compiler and thriftpy2 generate give one object to every struct whose
-field was not sent. A handler that changes it would change it for all later calls.
+field was not sent. Who changes it would change it for all that come later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from thrift.Thrift import TType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sparts.thrift.interfaces import MethodSpec
 
 _CONTAINERS = (TType.LIST, TType.SET, TType.MAP)
 
@@ -31,6 +33,22 @@ def unsharer(struct: Any, spec: Any) -> Callable[[Any], None] | None:
     if not any(_shared(each) for each in _classes([struct, spec], set())):
         return None
     return lambda value: _unshare(value, [struct, spec])
+
+
+def answer_unsharer(method: MethodSpec) -> Callable[[Any], None] | None:
+    """Return what does so for what a method has returned, or raised; None: nothing is shared."""
+    if unsharer(method.result, method.result_spec) is None:
+        return None
+    fields = [field for field in method.result_spec or () if field is not None]
+
+    def unshare(answer: Any) -> None:
+        for number, kind, _, held, _ in fields:
+            if (number != 0 and isinstance(answer, held[0])) or (
+                number == 0 and not isinstance(answer, Exception)
+            ):
+                _unshare_in(answer, kind, held)
+
+    return unshare
 
 
 def _classes(described: Any, seen: set[Any]) -> Iterator[Any]:
@@ -76,7 +94,7 @@ def _unshare(value: Any, described: Any) -> None:
     struct, spec = described
     for name, default in _shared(struct).items():
         if getattr(value, name, None) is default:
-            setattr(value, name, copy.deepcopy(default))
+            vars(value)[name] = copy.deepcopy(default)  # exceptions of Apache's are frozen
     for field in spec or ():
         if field is not None and any(_structs(field[1], field[3])):
             _unshare_in(getattr(value, field[2], None), field[1], field[3])

@@ -7,9 +7,12 @@ modules of thriftpy2. Nothing here reads or writes a socket.
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import UsageError, message_of
+from sparts.thrift.defaults import answer_unsharer
+from sparts.thrift.interfaces import describe
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
@@ -49,6 +52,28 @@ class Codec:
         self.service = service
         self.protocol = protocol
         self.multiplex = multiplex
+
+    @cached_property
+    def _unsharers(self) -> Mapping[str, Callable[[Any], None] | None]:
+        """What gives answers of each method their own copies of defaults."""
+        try:
+            methods = describe(self.service)
+        except UsageError:  # not all of it can be described
+            return {}
+        return {name: answer_unsharer(method) for name, method in methods.items()}
+
+    def _read(self, method: ThriftMethod, read: Callable[[], Any]) -> Any:
+        """Read the answer to a call of a method, and return or raise it."""
+        unshare = self._unsharers.get(method.name)
+        if unshare is None:
+            return read()
+        try:
+            answer = read()
+        except Exception as error:
+            unshare(error)
+            raise
+        unshare(answer)
+        return answer
 
     @property
     def content_type(self) -> str:
@@ -108,7 +133,8 @@ class ApacheCodec(Codec):
         reading = _Reading(method.name, number, protocol.readMessageBegin, protocol.readMessageEnd)
         protocol.readMessageBegin, protocol.readMessageEnd = reading.begin, reading.end
         client = self.service.target.Client(protocol)
-        return reading.read(getattr(client, f"recv_{method.name}"))
+        receive = getattr(client, f"recv_{method.name}")
+        return self._read(method, lambda: reading.read(receive))
 
 
 class ThriftPy2Codec(Codec):
@@ -153,7 +179,7 @@ class ThriftPy2Codec(Codec):
         )
         client = library.TClient(self.service.target, _Noting(protocol, reading))  # type: ignore[arg-type]
         try:
-            return reading.read(lambda: client._recv(method.name))
+            return self._read(method, lambda: reading.read(lambda: client._recv(method.name)))
         except library.TApplicationException as error:
             raise TApplicationException(error.type, error.message) from None
 
