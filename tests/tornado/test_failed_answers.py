@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sparts.testing.running import running, service_of
+from sparts.testing.waiting import log_of
 from tornado.web import HTTPError, RequestHandler
 
 from tests.http_contract import get, rest
@@ -40,11 +41,21 @@ class Late(RequestHandler):
         ]
 
 
+class Endless(RequestHandler):
+    """Sends until its client goes."""
+
+    async def get(self) -> None:
+        while True:
+            self.write(bytes(65536))
+            await self.flush()
+
+
 class FailingHttp(Http):
     """Serves these too."""
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-        return [("/unsendable", Unsendable), ("/late", Late), *super().getApplicationConfig()]
+        own = [("/unsendable", Unsendable), ("/late", Late), ("/endless-bytes", Endless)]
+        return [*own, *super().getApplicationConfig()]
 
 
 async def look(_: Any, proceed: Any) -> None:
@@ -93,3 +104,19 @@ def test_failure_in_mid_answer_ends_the_connection(
     assert service.getCounter(f'FailingHttp.responses{{status="{counted}"}}') == 1
     assert service.getCounter("FailingHttp.in_flight") == 0
     assert ("broken on purpose" in caplog.text) == (what == "bug")
+
+
+def test_client_that_leaves_an_answer_is_no_error(
+    service: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(service) as client, log_of(service) as log:
+        client.sendall(get("/endless-bytes"))
+        assert client.recv(12) == b"HTTP/1.1 200"
+        client.close()
+        log.wait_for_line(r"WARNING:Service.FailingHttp.access:lost GET /endless-bytes")
+    settle(service)
+    assert service.getCounter('FailingHttp.responses{status="lost"}') == 1
+    assert service.getCounter('FailingHttp.responses{status="2xx"}') == 0
+    assert service.getCounter('FailingHttp.responses{status="5xx"}') == 0
+    assert service.getCounter("FailingHttp.in_flight") == 0
+    assert "Traceback" not in caplog.text

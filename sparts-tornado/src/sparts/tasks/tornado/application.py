@@ -112,6 +112,8 @@ class CountedApplication(Application):
         """Count and log a response; called by Tornado when it is finished."""
         status = handler.get_status()
         request: Any = handler.request
+        if request.ended:  # its client had gone, or it was refused
+            return
         if status == 101:
             self.task.server.websocket_opened(handler)  # type: ignore[arg-type]
         seconds = self._ended(request, status)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.net.metering import FULL, SMALL, Requests
 
 from tornado.httputil import format_timestamp
-from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.netutil import ssl_wrap_socket
 
 if TYPE_CHECKING:
@@ -90,20 +90,35 @@ class WholeAnswers:
 
         An answer that has begun ends with its connection: Tornado's own would end as a whole one.
         """
-        handler: Any = self
+        parent: Any = super()
         connection = self.request.connection
         if self._headers_written and connection.stream is not None:
-            if connection._pending_write is None:  # Tornado has refused to send the headers
-                self._headers_written = False
-            else:
-                handler.set_status(status_code)  # for counters and the log
-                connection.stream.close()
-        parent: Any = super()
+            if connection._pending_write is not None:
+                self._cut_off(status_code)
+                return
+            self._headers_written = False  # Tornado has refused to send them
         parent.send_error(status_code, **kwargs)
 
-    def log_exception(self, *error: Any) -> None:
-        """Log what the handler raised; called by Tornado, which then aborts a websocket."""
+    def _cut_off(self, status_code: int) -> None:
         handler: Any = self
+        if handler._finished:
+            return
+        if self.request.connection.stream.closed():  # the client has gone
+            handler.application.lost(self.request)
+        else:
+            handler.set_status(status_code)  # for counters and the log
+            self.request.connection.stream.close()
+        handler.finish()
+
+    def log_exception(self, *error: Any) -> None:
+        """Log what the handler raised, unless it is that the client has gone; called by Tornado.
+
+        A websocket is aborted then.
+        """
+        handler: Any = self
+        stream = self.request.connection.stream
+        if isinstance(error[1], StreamClosedError) and stream is not None and stream.closed():
+            return
         parent: Any = super()
         parent.log_exception(*error)
         if handler.get_status() == 101 and hasattr(handler, "ws_connection"):
