@@ -7,6 +7,7 @@ import queue
 from collections.abc import Iterator
 
 import pytest
+from sparts.tasks.amqp.link import Link
 from sparts.testing import log_of
 
 from tests.amqp.rabbit import Rabbit
@@ -26,20 +27,26 @@ def user(rabbit: Rabbit) -> Iterator[str]:
 
 
 def test_refused_messages_are_sent_again_less_often(
-    rabbit: Rabbit, user: str, queue_name: str
+    rabbit: Rabbit, user: str, queue_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker closes the channel at each of them."""
+    opened: list[Link] = []
+    original = Link._open
+    monkeypatch.setattr(Link, "_open", lambda *given: opened.append(given[0]) or original(*given))
     with working(Echo, user, queue_name) as task, log_of(task.service) as log:
         rabbit.control("set_permissions", "another", ".*", "^$", ".*")
+        rabbit.control("close_all_connections", "on purpose")  # else it keeps what it has found
         with contextlib.suppress(queue.Full):
-            while True:  # the broker keeps what it has found for some seconds
-                task.queue.put("refused", timeout=1.0)
+            task.queue.put("refused", timeout=0.5)
+        log.wait_for_line("has closed a channel: ACCESS_REFUSED")
+        before = len(opened)
+        with pytest.raises(queue.Full):
+            task.queue.put("refused", timeout=2.0)
+        assert len(opened) - before < 20
         rabbit.control("set_permissions", "another", *ALL)
-        task.queue.put("taken", timeout=SOON)
-        while task.seen.get(timeout=SOON)[0] != "taken":
+        task.queue.put("taken")
+        while task.seen.get(timeout=2 * SOON)[0] != "taken":
             pass
-    lines = [line for line in log.items if "has closed a channel: ACCESS_REFUSED" in line]
-    assert 0 < len(lines) < 15
 
 
 @pytest.mark.parametrize("missing", [0, 2], ids=["configure", "read"])
