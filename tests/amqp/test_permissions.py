@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sparts.tasks.amqp.link import Link
@@ -30,9 +31,14 @@ def test_refused_messages_are_sent_again_less_often(
     rabbit: Rabbit, user: str, queue_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker closes the channel at each of them."""
-    opened: list[Link] = []
+    opened: list[Any] = []
     original = Link._open
-    monkeypatch.setattr(Link, "_open", lambda *given: opened.append(given[0]) or original(*given))
+
+    def opening(link: Link, client: Any) -> None:
+        opened.append(client)
+        original(link, client)
+
+    monkeypatch.setattr(Link, "_open", opening)
     with working(Echo, user, queue_name) as task, log_of(task.service) as log:
         rabbit.control("set_permissions", "another", ".*", "^$", ".*")
         rabbit.control("close_all_connections", "on purpose")  # else it keeps what it has found
